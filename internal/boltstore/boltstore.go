@@ -1,0 +1,168 @@
+// Package boltstore keeps snapshots in one bbolt file, for `stillpage serve`.
+// It speaks the store's contract and nothing more; when a page is fresh or may
+// be kept is the core's business.
+package boltstore
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// fileName is the store's file in the data directory.
+const fileName = "stillpage.db"
+
+var pagesBucket = []byte("pages")
+
+// Store implements prerender.Store.
+type Store struct {
+	db *bbolt.DB
+}
+
+// Open opens the store in dir, which is created if it is missing. A second
+// process on the same directory is refused within a second.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	path := filepath.Join(dir, fileName)
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("open %s: another stillpage uses this data directory; stop it or give --data another one", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	// A lost page is rendered again, and an fsync a page would cost more than
+	// the render: the file stays consistent, the last pages may be missing
+	// after a power cut.
+	db.NoSync = true
+	err = db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(pagesBucket)
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
+	}
+	return &Store{db: db}, nil
+}
+
+// Close writes everything to disk and frees the directory.
+func (s *Store) Close() error {
+	return errors.Join(s.db.Sync(), s.db.Close())
+}
+
+// Get implements prerender.Store.
+func (s *Store) Get(_ context.Context, key prerender.Key) (*prerender.Snapshot, error) {
+	var snap *prerender.Snapshot
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		record := tx.Bucket(pagesBucket).Get(boltKey(key))
+		if record == nil {
+			return prerender.ErrNotFound
+		}
+		var err error
+		snap, err = decode(record)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("get page %q: %w", key, err)
+	}
+	return snap, nil
+}
+
+// Put implements prerender.Store.
+func (s *Store) Put(_ context.Context, key prerender.Key, snap *prerender.Snapshot) error {
+	record, err := encode(snap)
+	if err != nil {
+		return fmt.Errorf("put page %q: %w", key, err)
+	}
+	err = s.db.Batch(func(tx *bbolt.Tx) error {
+		return tx.Bucket(pagesBucket).Put(boltKey(key), record)
+	})
+	if err != nil {
+		return fmt.Errorf("put page %q: %w", key, err)
+	}
+	return nil
+}
+
+// Delete implements prerender.Store.
+func (s *Store) Delete(_ context.Context, key prerender.Key) error {
+	err := s.db.Batch(func(tx *bbolt.Tx) error {
+		return tx.Bucket(pagesBucket).Delete(boltKey(key))
+	})
+	if err != nil {
+		return fmt.Errorf("delete page %q: %w", key, err)
+	}
+	return nil
+}
+
+// Pages counts the stored pages.
+func (s *Store) Pages() (int, error) {
+	n := 0
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		n = tx.Bucket(pagesBucket).Stats().KeyN
+		return nil
+	})
+	return n, err
+}
+
+// boltKey is the key itself: its longest form is far below bbolt's 32 kB.
+func boltKey(key prerender.Key) []byte { return []byte(key) }
+
+// A record is
+//
+//	byte     format, 1
+//	uvarint  length of the metadata
+//	...      metadata, JSON
+//	...      the compressed body
+const recordFormat = 1
+
+type metadata struct {
+	Status     int         `json:"status"`
+	Header     http.Header `json:"header"`
+	RenderedAt time.Time   `json:"renderedAt"`
+	Size       int         `json:"size"`
+	Partial    string      `json:"partial,omitempty"`
+}
+
+func encode(s *prerender.Snapshot) ([]byte, error) {
+	meta, err := json.Marshal(metadata{s.Status, s.Header, s.RenderedAt, s.Size, s.Partial})
+	if err != nil {
+		return nil, err
+	}
+	record := append(make([]byte, 0, len(meta)+len(s.Gzip)+8), recordFormat)
+	record = binary.AppendUvarint(record, uint64(len(meta)))
+	return append(append(record, meta...), s.Gzip...), nil
+}
+
+// decode copies what it keeps: record belongs to the transaction.
+func decode(record []byte) (*prerender.Snapshot, error) {
+	if len(record) < 2 || record[0] != recordFormat {
+		return nil, errors.New("record has a format that this version does not know")
+	}
+	length, n := binary.Uvarint(record[1:])
+	rest := record[1+max(n, 0):]
+	if n <= 0 || length > uint64(len(rest)) {
+		return nil, errors.New("record is cut short")
+	}
+	var m metadata
+	if err := json.Unmarshal(rest[:length], &m); err != nil {
+		return nil, fmt.Errorf("record's metadata: %w", err)
+	}
+	return &prerender.Snapshot{
+		Status: m.Status, Header: m.Header, RenderedAt: m.RenderedAt, Size: m.Size, Partial: m.Partial,
+		Gzip: slices.Clone(rest[length:]),
+	}, nil
+}

@@ -1,0 +1,101 @@
+package boltstore_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
+
+	"github.com/stillpage/stillpage/internal/boltstore"
+	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/storetest"
+)
+
+func open(t *testing.T, dir string) *boltstore.Store {
+	t.Helper()
+	s, err := boltstore.Open(dir)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) prerender.Store { return open(t, t.TempDir()) })
+}
+
+func TestPagesSurviveARestart(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "made", "by", "Open")
+	want := storetest.Snapshot("kept", 2000)
+	first := open(t, dir)
+	if err := first.Put(t.Context(), "k", want); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	second := open(t, dir)
+	got, err := second.Get(t.Context(), "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("after a restart (-want +got):\n%s", diff)
+	}
+	if n, err := second.Pages(); n != 1 || err != nil {
+		t.Errorf("Pages: got %d, %v, want 1", n, err)
+	}
+}
+
+func TestSecondProcessIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	open(t, dir)
+	_, err := boltstore.Open(dir)
+	if err == nil || !strings.Contains(err.Error(), "another stillpage") {
+		t.Errorf("second Open: got %v, want an error that names the other process", err)
+	}
+}
+
+// A damaged record must be an error of its own kind, so that the service logs
+// it and renders, and never a wrong page.
+func TestDamagedRecord(t *testing.T) {
+	t.Parallel()
+	for name, record := range map[string][]byte{
+		"empty": {}, "other format": {9, 2, '{', '}'}, "cut": {1, 200, 1, '{'}, "no JSON": {1, 2, 'x', 'y'}, "bad length": {1, 0xff},
+	} {
+		dir := t.TempDir()
+		open(t, dir).Close()
+		db, err := bbolt.Open(filepath.Join(dir, "stillpage.db"), 0o600, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("pages")).Put([]byte("k"), record) })
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		snap, err := open(t, dir).Get(t.Context(), "k")
+		if err == nil || errors.Is(err, prerender.ErrNotFound) {
+			t.Errorf("%s: got %v, %v, want an error that is not a miss", name, snap, err)
+		}
+	}
+}
+
+func TestUnusableDirectory(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := boltstore.Open(file); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("Open of a file: got %v, want an error that names it", err)
+	}
+}

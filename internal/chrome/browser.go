@@ -1,0 +1,101 @@
+package chrome
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/chromedp"
+)
+
+const (
+	// startTimeout: Chromium starts in half a second on an idle machine; cold
+	// disks and busy cores are known to make it ten.
+	startTimeout = 30 * time.Second
+
+	// stopTimeout is how long the keeper may take to kill and clean up before
+	// it is killed itself.
+	stopTimeout = 5 * time.Second
+)
+
+// process is one running Chromium.
+type process struct {
+	ctx       context.Context // chromedp's; ends when Chromium does
+	stop      func()          // kills Chromium and returns when nothing of it is left
+	lost      <-chan struct{} // closed when Chromium is gone
+	pid       int             // of the keeper, the leader of its session
+	product   string          // "Chrome/156.0.0.0"
+	userAgent string          // without "Headless"
+}
+
+// startProcess starts Chromium under a keeper.
+func startProcess(path, proxy string, log *slog.Logger) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	dir, lock, err := newDir()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close() // the keeper has it by then
+	alive, orders, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("pipe to keeper: %w", err)
+	}
+	defer alive.Close()
+
+	options := append(flags(dir, proxy),
+		chromedp.ExecPath(self),
+		chromedp.ModifyCmdFunc(func(cmd *exec.Cmd) {
+			cmd.Args = append([]string{keeperName, dir, path}, cmd.Args[1:]...)
+			cmd.Stdin = alive
+			cmd.ExtraFiles = append(cmd.ExtraFiles, lock) // lockFD, after the two pipes
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			cmd.Cancel = orders.Close // a killed keeper could not clean up
+			cmd.WaitDelay = stopTimeout
+		}))
+	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, stopBrowser := chromedp.NewContext(allocator, chromedp.WithBrowserOption(chromedp.WithBrowserLogf(
+		func(format string, args ...any) { log.Debug("chromedp: " + fmt.Sprintf(format, args...)) },
+	)))
+	p := &process{ctx: ctx, stop: sync.OnceFunc(func() {
+		stopBrowser()
+		stopAllocator() // waits for the keeper
+		orders.Close()
+		removeDir(dir) // in case the keeper was killed
+	})}
+
+	// A deadline on the context of chromedp's first call would end the browser
+	// with it, so a start that takes too long is ended by stopping.
+	timer := time.AfterFunc(startTimeout, p.stop)
+	defer timer.Stop()
+	version, err := chromedp.CallBrowser(ctx, browser.GetVersion, cdp.Empty{})
+	if err != nil {
+		p.stop()
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	b := chromedp.FromContext(ctx).Browser
+	p.lost = b.LostConnection
+	p.pid = b.Process().Pid
+	p.product = version.Product
+	p.userAgent = strings.ReplaceAll(version.UserAgent, "HeadlessChrome/", "Chrome/")
+	return p, nil
+}
+
+func (p *process) isLost() bool {
+	select {
+	case <-p.lost:
+		return true
+	default:
+		return false
+	}
+}

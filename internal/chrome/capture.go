@@ -1,0 +1,89 @@
+package chrome
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// Capture is all that is known of a page after its render.
+type Capture struct {
+	URL      string
+	Status   int
+	Header   http.Header // what may be handed on, see handedOn
+	Body     []byte
+	Title    string
+	Partial  string
+	Phases   []prerender.Phase
+	Warnings []string
+	Blocked  []string  // URLs that the block list kept from loading
+	Failed   []Failure // requests that failed otherwise
+	Requests int
+	Bytes    int64 // received over the network, as sent
+	// Screenshot is a PNG, when one was asked for.
+	Screenshot []byte
+}
+
+// Failure is a request of the page that got no answer.
+type Failure struct {
+	URL, Reason string
+}
+
+func (c *Capture) rendering() *prerender.Rendering {
+	return &prerender.Rendering{Status: c.Status, Header: c.Header, Body: c.Body, Partial: c.Partial, Phases: c.Phases}
+}
+
+// handedOn are the origin's response headers that a crawler gets too. All
+// others describe the empty shell, or belong to one visitor (Set-Cookie).
+var handedOn = []string{
+	"Cache-Control", "Content-Language", "Link", "Location", "Retry-After", "X-Robots-Tag",
+}
+
+// forbiddenWishes are headers that a page cannot set by a meta tag: they belong
+// to the connection, to the body as this service sends it, or to one visitor.
+var forbiddenWishes = map[string]bool{
+	"Connection": true, "Content-Encoding": true, "Content-Length": true, "Content-Type": true, "Date": true,
+	"Keep-Alive": true, "Set-Cookie": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+}
+
+// apply writes what the serialiser found into the capture.
+func (c *Capture) apply(s serialised) {
+	c.Body = []byte(s.HTML)
+	c.Title = s.Title
+	if s.Status != 0 {
+		c.Status = s.Status
+	}
+	for _, h := range s.Headers {
+		name := http.CanonicalHeaderKey(h[0])
+		if !validHeader(name, h[1]) || forbiddenWishes[name] || strings.HasPrefix(name, "X-Stillpage-") {
+			c.Warnings = append(c.Warnings, "the page asks for header "+h[0]+", which it cannot set")
+			continue
+		}
+		c.Header.Add(name, h[1])
+	}
+}
+
+// validHeader holds a header against RFC 9110: a token, and a value without
+// control characters.
+func validHeader(name, value string) bool {
+	for _, r := range name {
+		if r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r) {
+			return false
+		}
+	}
+	return name != "" && !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
+// stopwatch cuts the time of a render into phases.
+type stopwatch struct {
+	last   time.Time
+	phases []prerender.Phase
+}
+
+func (s *stopwatch) lap(name string) {
+	now := time.Now()
+	s.phases = append(s.phases, prerender.Phase{Name: name, Duration: now.Sub(s.last)})
+	s.last = now
+}

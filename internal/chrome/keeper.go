@@ -1,0 +1,180 @@
+package chrome
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A keeper is a small process of this same program between it and Chromium. It
+// outlives both: it kills all of Chromium's processes, reaps them and removes
+// their directory when Chromium ends, when it is told to, and when this program
+// dies in whatever way, kill -9 included. Nobody else could do the last.
+//
+//	stillpage ──stdin──▶ keeper ──▶ chromium ──▶ zygote, renderers, …
+//
+// The end of its standard input is the keeper's order to stop.
+
+// keeperName is a keeper's argv[0]. It does not hold the program's name, so
+// that `pkill stillpage` leaves the keeper to clean up.
+const keeperName = "chromium-keeper"
+
+// lockFD is the descriptor by which a keeper holds the lock on its directory:
+// the first after standard input, output, error, and Chromium's two pipes.
+const lockFD = 5
+
+// KeepIfAsked makes this process a keeper if it was started as one, and then
+// does not return. It is the first call of every program that renders.
+func KeepIfAsked() {
+	if len(os.Args) < 3 || os.Args[0] != keeperName {
+		return
+	}
+	code, err := keep(os.Args[1], os.Args[2:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, keeperName+":", err)
+	}
+	os.Exit(code)
+}
+
+// keep runs the command and returns its exit code when nothing of it is left.
+func keep(dir string, command []string) (int, error) {
+	// Chromium gets SIGKILL when the thread that started it ends, which is the
+	// main thread, and with it this process.
+	runtime.LockOSThread()
+	syscall.CloseOnExec(lockFD)
+	defer removeDir(dir)
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return 1, fmt.Errorf("become subreaper: %w", err)
+	}
+	// A core dump of a browser fills a small disk.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return 1, fmt.Errorf("forbid core dumps: %w", err)
+	}
+
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 1, err
+	}
+	toBrowser, fromBrowser := os.NewFile(3, "to browser"), os.NewFile(4, "from browser")
+	process, err := os.StartProcess(command[0], command, &os.ProcAttr{
+		Env:   os.Environ(), // what the parent chose, see environment
+		Files: []*os.File{null, os.Stdout, os.Stderr, toBrowser, fromBrowser},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		return 1, fmt.Errorf("start %s: %w", command[0], err)
+	}
+	toBrowser.Close()
+	fromBrowser.Close()
+
+	go func() {
+		waitForStop()
+		killGroup(process.Pid)
+	}()
+	return reap(process.Pid), nil
+}
+
+// waitForStop returns at the end of standard input or at a signal that asks a
+// process to end.
+func waitForStop() {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		stop <- syscall.SIGTERM
+	}()
+	<-stop
+}
+
+// reap waits for the browser and for all that it leaves behind, which becomes
+// this process's own children, and returns the browser's exit code.
+func reap(browser int) int {
+	code := 0
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil: // ECHILD: nothing is left
+			return code
+		case pid == browser:
+			code = status.ExitStatus()
+			if status.Signaled() {
+				code = 128 + int(status.Signal())
+			}
+			// Again and again: a child may fork while it is being killed.
+			go func() {
+				for {
+					killGroup(browser)
+					time.Sleep(10 * time.Millisecond)
+				}
+			}()
+		}
+	}
+}
+
+func killGroup(pgid int) { unix.Kill(-pgid, unix.SIGKILL) }
+
+// removeDir removes a browser's directory. A file that appears meanwhile fails
+// the removal once, not twice.
+func removeDir(dir string) error {
+	var err error
+	for range 5 {
+		if err = os.RemoveAll(dir); err == nil {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return err
+}
+
+// dirPattern names the directories of browsers in the system's temporary one.
+const dirPattern = "stillpage-chromium-"
+
+// newDir makes a browser's directory and locks it. Whoever holds the returned
+// file, the keeper in the end, holds the lock.
+func newDir() (dir string, lock *os.File, err error) {
+	dir, err = os.MkdirTemp("", dirPattern)
+	if err != nil {
+		return "", nil, fmt.Errorf("browser's directory: %w", err)
+	}
+	lock, err = os.Open(dir)
+	if err != nil {
+		return "", nil, fmt.Errorf("browser's directory: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return "", nil, fmt.Errorf("lock browser's directory %s: %w", dir, err)
+	}
+	return dir, lock, nil
+}
+
+// sweep removes directories whose keeper was killed too. They are told by the
+// lock that nobody holds; a new one is left its minute to be locked.
+func sweep(now time.Time) {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), dirPattern+"*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range dirs {
+		info, err := os.Stat(dir)
+		if err != nil || now.Sub(info.ModTime()) < time.Minute {
+			continue
+		}
+		f, err := os.Open(dir)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			removeDir(dir)
+		}
+		f.Close()
+	}
+}

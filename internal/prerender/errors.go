@@ -1,0 +1,46 @@
+package prerender
+
+import "errors"
+
+// What can go wrong, once for all adapters: they translate the errors of what
+// they speak to into these. Which status a crawler sees for each of them is
+// decided in one table, in package router.
+var (
+	// ErrNotFound is a store's word for a miss.
+	ErrNotFound = errors.New("no snapshot stored")
+
+	// ErrSiteUnknown: the host is not one that this service renders.
+	ErrSiteUnknown = errors.New("site unknown")
+
+	// ErrURLInvalid: the request names no page.
+	ErrURLInvalid = errors.New("URL invalid")
+
+	// ErrLoop: Stillpage's own browser asked Stillpage for a page.
+	ErrLoop = errors.New("request comes from Stillpage's own browser")
+
+	// ErrOriginUnreachable: the page's origin refused the connection, its name
+	// does not resolve, or its certificate or protocol is broken.
+	ErrOriginUnreachable = errors.New("origin unreachable")
+
+	// ErrOriginTimeout: the origin did not answer the document request in time.
+	ErrOriginTimeout = errors.New("origin did not answer in time")
+
+	// ErrAddressRefused: the page's address is one that pages may not reach.
+	ErrAddressRefused = errors.New("address refused")
+
+	// ErrContentRefused: the document is not one that can be handed on.
+	ErrContentRefused = errors.New("document cannot be handed on")
+
+	// ErrRenderTimeout: the page kept the browser from answering until the
+	// deadline had passed.
+	ErrRenderTimeout = errors.New("render did not end in time")
+
+	// ErrBusy: no browser tab became free in time.
+	ErrBusy = errors.New("all render capacity is in use")
+
+	// ErrRendererDown: the browser cannot be started or died twice over a page.
+	ErrRendererDown = errors.New("renderer unavailable")
+
+	// ErrStopping: the service is shutting down.
+	ErrStopping = errors.New("service is stopping")
+)

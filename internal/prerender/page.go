@@ -1,0 +1,158 @@
+package prerender
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// MaxURL is the longest URL, in bytes, that names a page: CloudFront's limit.
+const MaxURL = 8192
+
+// Key identifies a stored page:
+//
+//	https://www.example.com/shop?a=1&b=2 desktop
+//
+// It is the page's URL in normal form, a space, and the device. A URL holds no
+// space, so the parts cannot be confused, and all pages below a path share a
+// prefix.
+type Key string
+
+// Page is one document of a site, as one kind of device sees it.
+type Page struct {
+	Site   Site
+	Key    Key
+	Device Device
+
+	// URL is what the renderer loads. It keeps the bytes of the request
+	// (decoding and encoding again breaks "&", "," and "#!"); only dropped
+	// query parameters are missing.
+	URL string
+}
+
+// Page returns the page that a request target names: a path that starts with
+// "/", and optionally a query and a "#!" fragment, raw as they came. The error
+// wraps ErrURLInvalid.
+func (s Site) Page(target string, device Device) (Page, error) {
+	if err := validTarget(target); err != nil {
+		return Page{}, err
+	}
+	if !s.SeparateMobile {
+		device = Desktop
+	}
+	rest, fragment, _ := strings.Cut(target, "#")
+	if strings.HasPrefix(fragment, "!") {
+		fragment = "#" + fragment // a hashbang names a page; any other fragment only a place in it
+	} else {
+		fragment = ""
+	}
+	path, query, _ := strings.Cut(rest, "?")
+	pairs := s.Query.keep(query)
+	url := s.Origin.String() + path + queryString(pairs) + fragment
+	if len(url) > MaxURL {
+		return Page{}, fmt.Errorf("URL of %d bytes is longer than %d: %w", len(url), MaxURL, ErrURLInvalid)
+	}
+
+	for i := range pairs {
+		pairs[i] = normalizePercent(pairs[i])
+	}
+	slices.SortStableFunc(pairs, compareNames)
+	normal := s.Origin.String() + normalizePath(path) + queryString(pairs) + normalizePercent(fragment)
+	return Page{Site: s, Device: device, URL: url, Key: Key(normal + " " + string(device))}, nil
+}
+
+func validTarget(target string) error {
+	if !strings.HasPrefix(target, "/") {
+		return fmt.Errorf("path %q does not start with /: %w", target, ErrURLInvalid)
+	}
+	if i := strings.IndexFunc(target, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
+		return fmt.Errorf("path %q has a space or control character at byte %d: %w", target, i, ErrURLInvalid)
+	}
+	if strings.Contains(target, `\`) {
+		return fmt.Errorf("path %q has a backslash, which browsers read as /: %w", target, ErrURLInvalid)
+	}
+	return nil
+}
+
+func queryString(pairs []string) string {
+	if len(pairs) == 0 {
+		return ""
+	}
+	return "?" + strings.Join(pairs, "&")
+}
+
+// compareNames orders parameters by name only: the order of values that share
+// a name has a meaning.
+func compareNames(a, b string) int {
+	a, _, _ = strings.Cut(a, "=")
+	b, _, _ = strings.Cut(b, "=")
+	return strings.Compare(a, b)
+}
+
+// normalizePath resolves "." and ".." as browsers do (WHATWG URL, path state),
+// after percent-encoding is in normal form, so that %2e counts as a dot. Empty
+// segments stay: "//" is a path of its own.
+func normalizePath(path string) string {
+	segments := strings.Split(normalizePercent(path)[1:], "/")
+	out := make([]string, 0, len(segments))
+	for i, s := range segments {
+		last := i == len(segments)-1
+		switch s {
+		case ".":
+		case "..":
+			out = out[:max(0, len(out)-1)]
+		default:
+			out = append(out, s)
+			continue
+		}
+		if last {
+			out = append(out, "")
+		}
+	}
+	return "/" + strings.Join(out, "/")
+}
+
+// normalizePercent decodes what needs no encoding, encodes bytes that do, and
+// writes hexadecimal digits in upper case (RFC 3986, 6.2.2). A stray "%" stays,
+// as in browsers.
+func normalizePercent(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	b.Grow(len(s))
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		encoded := c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2])
+		if encoded {
+			c = unhex(s[i+1])<<4 | unhex(s[i+2])
+			i += 2
+		}
+		if unreserved(c) || !encoded && c > ' ' && c < 0x7f && c != '"' && c != '<' && c != '>' {
+			b.WriteByte(c)
+			continue
+		}
+		b.WriteByte('%')
+		b.WriteByte(hex[c>>4])
+		b.WriteByte(hex[c&15])
+	}
+	return b.String()
+}
+
+func unreserved(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		c == '-' || c == '.' || c == '_' || c == '~'
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
+
+func unhex(c byte) byte {
+	switch {
+	case c >= 'a':
+		return c - 'a' + 10
+	case c >= 'A':
+		return c - 'A' + 10
+	default:
+		return c - '0'
+	}
+}

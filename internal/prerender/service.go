@@ -1,0 +1,242 @@
+package prerender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Service answers requests for pages. It is the flow of the whole product:
+// look up, answer what is fresh, answer what is stale and have it made again,
+// render what is missing, once, however many ask.
+type Service struct {
+	Store    Store
+	Renderer Renderer
+
+	// Queue gets stale pages. Nil: they stay stale until they expire.
+	Queue Queue
+
+	// Timeout bounds a render from the moment it is asked for, its wait for a
+	// free tab included. Zero means DefaultTimeout.
+	Timeout time.Duration
+
+	// Now is the clock that decides freshness. Nil means time.Now.
+	Now func() time.Time
+
+	// Log gets what goes wrong beside an answer. Nil means slog.Default().
+	Log *slog.Logger
+
+	flights flights
+}
+
+// DefaultTimeout leaves a reserve below the 20 s after which clients of
+// prerender's protocol give up.
+const DefaultTimeout = 15 * time.Second
+
+// Source says where an answer came from.
+type Source string
+
+const (
+	Hit       Source = "hit"       // stored and fresh
+	StaleHit  Source = "stale"     // stored, and being made again
+	Miss      Source = "miss"      // rendered for this request
+	Coalesced Source = "coalesced" // rendered for another request at the same time
+)
+
+// Answer is a snapshot on its way to a crawler.
+type Answer struct {
+	*Snapshot
+	Source Source
+	Age    time.Duration
+	Phases []Phase
+}
+
+// Answer returns the page. Its errors are the sentinels of errors.go, wrapped.
+func (s *Service) Answer(ctx context.Context, page Page) (*Answer, error) {
+	start := time.Now()
+	snap, freshness := s.lookup(ctx, page)
+	phases := []Phase{{"store", time.Since(start)}}
+
+	switch freshness {
+	case Fresh:
+		return s.answer(snap, Hit, phases), nil
+	case Stale:
+		s.renewLater(ctx, page)
+		return s.answer(snap, StaleHit, phases), nil
+	}
+
+	flight, first := s.flights.join(page.Key, func() (*Snapshot, []Phase, error) {
+		// The flight outlives a client that hangs up: others wait for it, and
+		// the next crawler is glad of it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
+		defer cancel()
+		return s.render(ctx, page)
+	})
+	select {
+	case <-flight.done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for %s: %w", page.URL, context.Cause(ctx))
+	}
+	if flight.err != nil {
+		return nil, flight.err
+	}
+	if first {
+		return s.answer(flight.snap, Miss, append(phases, flight.phases...)), nil
+	}
+	return s.answer(flight.snap, Coalesced, append(phases, Phase{"wait", time.Since(start)})), nil
+}
+
+// Renew renders a page that somebody queued, unless it has been made since.
+func (s *Service) Renew(ctx context.Context, page Page) error {
+	flight, _ := s.flights.join(page.Key, func() (*Snapshot, []Phase, error) {
+		ctx, cancel := context.WithTimeout(ctx, s.timeout())
+		defer cancel()
+		return s.render(ctx, page)
+	})
+	<-flight.done
+	return flight.err
+}
+
+// Wait returns when no render is in flight any more, or with the context's
+// error. Renders that begin meanwhile are waited for too.
+func (s *Service) Wait(ctx context.Context) error { return s.flights.wait(ctx) }
+
+// lookup treats a store that fails like one that has nothing: a render is
+// slower than a read, but it is an answer.
+func (s *Service) lookup(ctx context.Context, page Page) (*Snapshot, Freshness) {
+	snap, err := s.Store.Get(ctx, page.Key)
+	if errors.Is(err, ErrNotFound) {
+		return nil, Expired
+	}
+	if err != nil {
+		s.log().ErrorContext(ctx, "store does not answer; rendering instead", "key", page.Key, "err", err)
+		return nil, Expired
+	}
+	return snap, snap.Freshness(page.Site.Lifetime(snap.Status), s.now())
+}
+
+func (s *Service) renewLater(ctx context.Context, page Page) {
+	if s.Queue == nil {
+		return
+	}
+	if err := s.Queue.Enqueue(ctx, page); err != nil {
+		s.log().WarnContext(ctx, "stale page not queued", "key", page.Key, "err", err)
+	}
+}
+
+func (s *Service) render(ctx context.Context, page Page) (*Snapshot, []Phase, error) {
+	// Another flight may have landed between this request's look-up and its
+	// take-off; and a queued page may have been made again long ago.
+	if snap, freshness := s.lookup(ctx, page); freshness == Fresh {
+		return snap, nil, nil
+	}
+	rendering, err := s.Renderer.Render(ctx, page)
+	if err != nil {
+		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
+	}
+	snap, err := newSnapshot(rendering, s.now())
+	if err != nil {
+		return nil, nil, err
+	}
+	if admits(page.Site, snap) {
+		if err := s.Store.Put(ctx, page.Key, snap); err != nil {
+			s.log().ErrorContext(ctx, "page answered but not stored", "key", page.Key, "err", err)
+		}
+	}
+	return snap, rendering.Phases, nil
+}
+
+// admits says whether a new snapshot may be stored: one that did not finish, or
+// that reports a failure of the site, is answered once and forgotten.
+func admits(site Site, snap *Snapshot) bool {
+	return snap.Partial == "" && site.Lifetime(snap.Status) != Lifetime{}
+}
+
+func (s *Service) answer(snap *Snapshot, source Source, phases []Phase) *Answer {
+	return &Answer{Snapshot: snap, Source: source, Age: snap.Age(s.now()), Phases: phases}
+}
+
+func (s *Service) timeout() time.Duration {
+	if s.Timeout > 0 {
+		return s.Timeout
+	}
+	return DefaultTimeout
+}
+
+func (s *Service) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+func (s *Service) log() *slog.Logger {
+	if s.Log != nil {
+		return s.Log
+	}
+	return slog.Default()
+}
+
+// flights are the renders under way, one a key.
+type flights struct {
+	mu    sync.Mutex
+	byKey map[Key]*flight
+}
+
+// flight is one render that several requests may wait for. Its fields are to be
+// read after done is closed.
+type flight struct {
+	done   chan struct{}
+	snap   *Snapshot
+	phases []Phase
+	err    error
+}
+
+// join returns the flight of key; first says that it was started by this call.
+func (f *flights) join(key Key, do func() (*Snapshot, []Phase, error)) (_ *flight, first bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if running, ok := f.byKey[key]; ok {
+		return running, false
+	}
+	if f.byKey == nil {
+		f.byKey = make(map[Key]*flight)
+	}
+	started := &flight{done: make(chan struct{})}
+	f.byKey[key] = started
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				started.err = fmt.Errorf("render of %s panicked: %v: %w", key, p, ErrRendererDown)
+			}
+			f.mu.Lock()
+			delete(f.byKey, key)
+			f.mu.Unlock()
+			close(started.done)
+		}()
+		started.snap, started.phases, started.err = do()
+	}()
+	return started, true
+}
+
+func (f *flights) wait(ctx context.Context) error {
+	for {
+		f.mu.Lock()
+		var one *flight
+		for _, one = range f.byKey {
+			break
+		}
+		f.mu.Unlock()
+		if one == nil {
+			return nil
+		}
+		select {
+		case <-one.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

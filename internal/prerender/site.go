@@ -1,0 +1,196 @@
+package prerender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Device is the kind of viewer that a page is rendered for.
+type Device string
+
+const (
+	Desktop Device = "desktop"
+	Mobile  Device = "mobile"
+)
+
+// Origin is the public address of a site: scheme, host in lower case, and the
+// port when it is not the scheme's own.
+type Origin struct {
+	Scheme string // "http" or "https"
+	Host   string // "www.example.com" or "127.0.0.1:9000"
+}
+
+// ParseOrigin reads a site's public address, such as https://www.example.com.
+// A path, a query or a password is an error: a site is a whole host.
+func ParseOrigin(s string) (Origin, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return Origin{}, fmt.Errorf("site %q is not a URL; write it like https://www.example.com", s)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return Origin{}, fmt.Errorf("site %q must start with http:// or https://", s)
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return Origin{}, fmt.Errorf("site %q must be scheme and host only, like %s://%s", s, u.Scheme, u.Host)
+	}
+	host, err := NormalizeHost(u.Scheme, u.Host)
+	if err != nil {
+		return Origin{}, fmt.Errorf("site %q: %w", s, err)
+	}
+	return Origin{Scheme: u.Scheme, Host: host}, nil
+}
+
+func (o Origin) String() string { return o.Scheme + "://" + o.Host }
+
+// HostPort is the address that a connection to the origin is made to, with the
+// scheme's own port filled in.
+func (o Origin) HostPort() string {
+	u := url.URL{Host: o.Host}
+	port := u.Port()
+	if port == "" {
+		port = defaultPort(o.Scheme)
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// NormalizeHost puts a Host header or the host of a URL into the form that
+// sites are found by: lower case, no trailing dot, no default port.
+func NormalizeHost(scheme, host string) (string, error) {
+	u := url.URL{Host: host}
+	name, port := strings.ToLower(u.Hostname()), u.Port()
+	name = strings.TrimSuffix(name, ".")
+	if !validHostname(name) {
+		return "", fmt.Errorf("host %q is not a host name or an IP address: %w", host, ErrURLInvalid)
+	}
+	if port == "" && strings.Contains(host[strings.LastIndexByte(host, ']')+1:], ":") {
+		return "", fmt.Errorf("host %q has a port that is not a number: %w", host, ErrURLInvalid)
+	}
+	if strings.Contains(name, ":") {
+		name = "[" + name + "]"
+	}
+	if port == "" || port == defaultPort(scheme) {
+		return name, nil
+	}
+	return name + ":" + port, nil
+}
+
+func defaultPort(scheme string) string {
+	if scheme == "https" {
+		return "443"
+	}
+	return "80"
+}
+
+// validHostname accepts IP addresses and the host names of RFC 1123, with
+// underscores, which exist in practice. International names come as punycode.
+func validHostname(name string) bool {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	if name == "" || len(name) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Site is a public origin whose pages may be rendered, and how.
+type Site struct {
+	Origin Origin
+
+	// Query says which query parameters belong to a page's identity.
+	// The zero value is DefaultQuery.
+	Query QueryRule
+
+	// SeparateMobile keeps a page of its own for mobile agents. When false,
+	// every agent gets the desktop page, at half the renders.
+	SeparateMobile bool
+
+	// Success and Gone are how long snapshots are answered after they were
+	// made: Success for status 2xx, Gone for redirects, 404 and 410. Zero
+	// values mean DefaultSuccess and DefaultGone. Other statuses are never kept.
+	Success, Gone Lifetime
+}
+
+// Lifetime is how long a snapshot is fresh, and for how long after that it may
+// still be answered while a new one is made.
+type Lifetime struct {
+	Fresh, Stale time.Duration
+}
+
+var (
+	// DefaultSuccess: a day is the middle of what hosted services let their
+	// customers choose from (six hours to thirty days); a week of stale answers
+	// outlasts a long weekend's outage.
+	DefaultSuccess = Lifetime{Fresh: 24 * time.Hour, Stale: 7 * 24 * time.Hour}
+
+	// DefaultGone is short: a crawler that is told 404 for an hour after a page
+	// came back is the longest that an owner would not notice.
+	DefaultGone = Lifetime{Fresh: time.Hour, Stale: 0}
+)
+
+// Lifetime returns how long a snapshot with this status lives. Zero: it is not
+// to be stored.
+func (s Site) Lifetime(status int) Lifetime {
+	or := func(l, otherwise Lifetime) Lifetime {
+		if l == (Lifetime{}) {
+			return otherwise
+		}
+		return l
+	}
+	switch {
+	case status >= 200 && status < 300:
+		return or(s.Success, DefaultSuccess)
+	case status >= 300 && status < 400, status == 404, status == 410:
+		return or(s.Gone, DefaultGone)
+	default:
+		return Lifetime{}
+	}
+}
+
+// Sites finds the site that a host belongs to.
+type Sites interface {
+	// Site returns the site of a host in the form of Origin.Host, or
+	// ErrSiteUnknown. It is safe for concurrent use.
+	Site(ctx context.Context, host string) (Site, error)
+}
+
+// SiteList is a fixed set of sites by host.
+type SiteList map[string]Site
+
+// NewSiteList makes a list, or says which sites share a host.
+func NewSiteList(sites ...Site) (SiteList, error) {
+	list := SiteList{}
+	var errs []error
+	for _, s := range sites {
+		if _, dup := list[s.Origin.Host]; dup {
+			errs = append(errs, fmt.Errorf("site %s is given twice", s.Origin.Host))
+		}
+		list[s.Origin.Host] = s
+	}
+	return list, errors.Join(errs...)
+}
+
+// Site implements Sites.
+func (l SiteList) Site(_ context.Context, host string) (Site, error) {
+	s, ok := l[host]
+	if !ok {
+		return Site{}, fmt.Errorf("host %q: %w", host, ErrSiteUnknown)
+	}
+	return s, nil
+}

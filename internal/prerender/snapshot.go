@@ -1,0 +1,85 @@
+package prerender
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Snapshot is a stored page.
+type Snapshot struct {
+	Status     int
+	Header     http.Header
+	RenderedAt time.Time
+
+	// Gzip is the body, compressed: nine of ten crawlers take it as it is.
+	Gzip []byte
+
+	// Size is the body's length in bytes before compression.
+	Size int
+
+	// Partial is Rendering.Partial.
+	Partial string
+}
+
+// newSnapshot compresses a rendering.
+func newSnapshot(r *Rendering, now time.Time) (*Snapshot, error) {
+	var buf bytes.Buffer
+	zw := gzip.NewWriter(&buf)
+	if _, err := zw.Write(r.Body); err != nil {
+		return nil, fmt.Errorf("compress page: %w", err)
+	}
+	if err := zw.Close(); err != nil {
+		return nil, fmt.Errorf("compress page: %w", err)
+	}
+	return &Snapshot{
+		Status: r.Status, Header: r.Header, RenderedAt: now,
+		Gzip: buf.Bytes(), Size: len(r.Body), Partial: r.Partial,
+	}, nil
+}
+
+// Body returns the body without compression.
+func (s *Snapshot) Body() ([]byte, error) {
+	zr, err := gzip.NewReader(bytes.NewReader(s.Gzip))
+	if err != nil {
+		return nil, fmt.Errorf("stored page is damaged: %w", err)
+	}
+	body := make([]byte, 0, s.Size)
+	buf := bytes.NewBuffer(body)
+	if _, err := io.Copy(buf, zr); err != nil {
+		return nil, fmt.Errorf("stored page is damaged: %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+// Freshness is what may be done with a snapshot of a certain age.
+type Freshness int
+
+const (
+	Expired Freshness = iota // must not be answered
+	Stale                    // may be answered while a new one is made
+	Fresh                    // is answered
+)
+
+// Freshness tells what may be done with the snapshot now. A snapshot from the
+// future, made by a machine whose clock is ahead, is fresh.
+func (s *Snapshot) Freshness(l Lifetime, now time.Time) Freshness {
+	switch age := s.Age(now); {
+	case l == Lifetime{}:
+		return Expired
+	case age <= l.Fresh:
+		return Fresh
+	case age <= l.Fresh+l.Stale:
+		return Stale
+	default:
+		return Expired
+	}
+}
+
+// Age is how long ago the snapshot was made, never negative.
+func (s *Snapshot) Age(now time.Time) time.Duration {
+	return max(0, now.Sub(s.RenderedAt))
+}

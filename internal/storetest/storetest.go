@@ -1,0 +1,163 @@
+// Package storetest is the contract of prerender.Store as a test suite. Every
+// store runs it against the real database that it speaks to.
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// Run tests the stores that open makes. Each call of open returns an empty
+// store, which open closes when its test ends.
+func Run(t *testing.T, open func(t *testing.T) prerender.Store) {
+	for name, test := range map[string]func(*testing.T, prerender.Store){
+		"a miss is ErrNotFound":        missIsNotFound,
+		"what was put comes back":      roundTrip,
+		"a put takes the place":        replaces,
+		"keys do not touch each other": keysAreDistinct,
+		"delete":                       deletes,
+		"large bodies":                 largeBodies,
+		"concurrent use":               concurrentUse,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
+	}
+}
+
+// Snapshot returns a snapshot whose every field is set, with a body of the
+// given size.
+func Snapshot(seed string, size int) *prerender.Snapshot {
+	return &prerender.Snapshot{
+		Status:     200,
+		Header:     http.Header{"Content-Type": {"text/html; charset=utf-8"}, "Link": {"<a>; rel=x", "<b>; rel=y"}},
+		RenderedAt: time.Date(2026, 11, 22, 10, 30, 0, 123e6, time.UTC),
+		Gzip:       []byte(strings.Repeat(seed+" ", size/(len(seed)+1)+1))[:size],
+		Size:       3 * size,
+		Partial:    "the reason of " + seed,
+	}
+}
+
+func missIsNotFound(t *testing.T, s prerender.Store) {
+	snap, err := s.Get(t.Context(), "https://a.example/ desktop")
+	if !errors.Is(err, prerender.ErrNotFound) || snap != nil {
+		t.Errorf("Get of a missing key: got %v, %v, want nil, ErrNotFound", snap, err)
+	}
+}
+
+func roundTrip(t *testing.T, s prerender.Store) {
+	want := Snapshot("round trip", 1000)
+	put(t, s, "https://a.example/p?q=%C3%A9&r=/ mobile", want)
+	wantStored(t, s, "https://a.example/p?q=%C3%A9&r=/ mobile", want)
+
+	empty := &prerender.Snapshot{Status: 301, Header: http.Header{"Location": {"/x"}}, RenderedAt: want.RenderedAt, Gzip: []byte{}}
+	put(t, s, "https://a.example/moved desktop", empty)
+	wantStored(t, s, "https://a.example/moved desktop", empty)
+}
+
+func replaces(t *testing.T, s prerender.Store) {
+	put(t, s, "k", Snapshot("old", 5000))
+	put(t, s, "k", Snapshot("new", 10))
+	wantStored(t, s, "k", Snapshot("new", 10))
+}
+
+func keysAreDistinct(t *testing.T, s prerender.Store) {
+	keys := []prerender.Key{
+		"https://a.example/ desktop", "https://a.example/ mobile", "https://a.example// desktop",
+		"https://a.example/A desktop", "https://a.example/a desktop", "https://a.example/%2F desktop",
+		prerender.Key("https://a.example/" + strings.Repeat("x", prerender.MaxURL) + "1 desktop"),
+		prerender.Key("https://a.example/" + strings.Repeat("x", prerender.MaxURL) + "2 desktop"),
+	}
+	for i, k := range keys {
+		put(t, s, k, Snapshot(fmt.Sprint("page ", i), 100))
+	}
+	for i, k := range keys {
+		wantStored(t, s, k, Snapshot(fmt.Sprint("page ", i), 100))
+	}
+}
+
+func deletes(t *testing.T, s prerender.Store) {
+	put(t, s, "gone", Snapshot("gone", 10))
+	put(t, s, "stays", Snapshot("stays", 10))
+	for range 2 { // the second finds nothing, which is no error
+		if err := s.Delete(t.Context(), "gone"); err != nil {
+			t.Fatalf("Delete: %v", err)
+		}
+	}
+	if _, err := s.Get(t.Context(), "gone"); !errors.Is(err, prerender.ErrNotFound) {
+		t.Errorf("Get after Delete: got %v, want ErrNotFound", err)
+	}
+	wantStored(t, s, "stays", Snapshot("stays", 10))
+}
+
+func largeBodies(t *testing.T, s prerender.Store) {
+	for _, size := range []int{300_000, 399_000, 401_000, 5 << 20} {
+		key := prerender.Key(fmt.Sprint("large ", size))
+		want := Snapshot(string(key), size)
+		put(t, s, key, want)
+		wantStored(t, s, key, want)
+	}
+}
+
+func concurrentUse(t *testing.T, s prerender.Store) {
+	ctx := t.Context()
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			key := prerender.Key(fmt.Sprint("key ", i%4))
+			want := Snapshot(string(key), 2000)
+			for range 10 {
+				if err := s.Put(ctx, key, want); err != nil {
+					t.Errorf("Put: %v", err)
+				}
+				got, err := s.Get(ctx, key)
+				if err != nil {
+					t.Errorf("Get: %v", err)
+				} else if diff := diff(want, got); diff != "" {
+					t.Errorf("Get under load (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func put(t *testing.T, s prerender.Store, key prerender.Key, snap *prerender.Snapshot) {
+	t.Helper()
+	if err := s.Put(context.Background(), key, snap); err != nil {
+		t.Fatalf("Put(%.80q): %v", key, err)
+	}
+}
+
+func wantStored(t *testing.T, s prerender.Store, key prerender.Key, want *prerender.Snapshot) {
+	t.Helper()
+	got, err := s.Get(context.Background(), key)
+	if err != nil {
+		t.Fatalf("Get(%.80q): %v", key, err)
+	}
+	if diff := diff(want, got); diff != "" {
+		t.Errorf("Get(%.80q) (-put +got):\n%s", key, diff)
+	}
+}
+
+// diff compares bodies by their bytes at once: cmp takes seconds over megabytes.
+func diff(want, got *prerender.Snapshot) string {
+	if bytes.Equal(want.Gzip, got.Gzip) {
+		return cmp.Diff(want, got, cmpopts.IgnoreFields(prerender.Snapshot{}, "Gzip"))
+	}
+	return fmt.Sprintf("bodies differ: %d and %d bytes\n", len(want.Gzip), len(got.Gzip)) +
+		cmp.Diff(want, got, cmpopts.IgnoreFields(prerender.Snapshot{}, "Gzip"))
+}
