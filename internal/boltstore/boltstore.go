@@ -59,6 +59,20 @@ func Open(dir string) (*Store, error) {
 	return &Store{db: db}, nil
 }
 
+// OpenTemporary opens a store that is gone when the process ends, however it
+// ends: its file has no name.
+func OpenTemporary() (*Store, error) {
+	dir, err := os.MkdirTemp("", "stillpage-store-")
+	if err != nil {
+		return nil, fmt.Errorf("temporary store: %w", err)
+	}
+	s, err := Open(dir)
+	if removeErr := os.RemoveAll(dir); err == nil && removeErr != nil {
+		return nil, errors.Join(fmt.Errorf("temporary store: %w", removeErr), s.Close())
+	}
+	return s, err
+}
+
 // Close writes everything to disk and frees the directory.
 func (s *Store) Close() error {
 	return errors.Join(s.db.Sync(), s.db.Close())

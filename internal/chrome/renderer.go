@@ -181,5 +181,15 @@ func (r *Renderer) browser() (*process, error) {
 	r.process = p
 	r.stats.Starts++
 	r.config.Log.Info("Chromium started", "pid", p.pid, "version", p.product)
+	go r.replace(p)
 	return p, nil
+}
+
+// replace starts another Chromium as soon as p is gone, so that no page has to
+// wait for it. If that fails, the next page tries again.
+func (r *Renderer) replace(p *process) {
+	<-p.lost
+	if _, err := r.browser(); err != nil && !errors.Is(err, prerender.ErrStopping) {
+		r.config.Log.Error("Chromium cannot be started", "err", err)
+	}
 }

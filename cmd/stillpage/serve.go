@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/stillpage/stillpage/internal/admin"
+	"github.com/stillpage/stillpage/internal/boltstore"
+	"github.com/stillpage/stillpage/internal/chrome"
+	"github.com/stillpage/stillpage/internal/config"
+	"github.com/stillpage/stillpage/internal/demo"
+	"github.com/stillpage/stillpage/internal/edge"
+	"github.com/stillpage/stillpage/internal/egress"
+	"github.com/stillpage/stillpage/internal/localqueue"
+	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/router"
+)
+
+// stopTimeout is what preemptible nodes give a process to end.
+const stopTimeout = 25 * time.Second
+
+// serve is `stillpage serve`: all parts in one process.
+func serve(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	cfg, err := config.ParseServe(args, getenv)
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	started := time.Now()
+
+	var public, private servers // private ones serve this program's own browser, to the very end
+	defer private.close()
+	defer public.close()
+	addresses, err := listen(cfg, &public, &private)
+	if err != nil {
+		return err
+	}
+	list, err := prerender.NewSiteList(sites(cfg, addresses)...)
+	if err != nil {
+		return usageError{err}
+	}
+	store, err := openStore(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	renderer, stopRenderer, err := startRenderer(cfg.Chrome, egressConfig(cfg, list, addresses, log))
+	if err != nil {
+		return err
+	}
+	defer stopRenderer()
+
+	queue := localqueue.New()
+	service := &prerender.Service{Store: store, Renderer: renderer, Queue: queue, Log: log}
+	go queue.Work(ctx, service.Renew, log)
+	bots := &router.Handler{Sites: list, Service: service, Token: cfg.Token, Log: log}
+
+	public.start("router", bots)
+	public.start("admin", admin.Handler(func() admin.Status { return status(started, list, store, renderer) }))
+	if cfg.HasEdge() {
+		front, err := edge.New(addresses.app, trusted(bots, cfg.Token), log)
+		if err != nil {
+			return err
+		}
+		public.start("edge", front)
+		private.start("edge", front)
+		private.start("demo", demo.Handler())
+	}
+	banner(stdout, cfg, addresses)
+
+	select {
+	case <-ctx.Done():
+	case err := <-public.failed():
+		return err
+	}
+	log.Info("stopping; finishing what is in flight", "atMost", stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := errors.Join(public.shutdown(ctx), service.Wait(ctx)); err != nil {
+		log.Warn("stopped with requests unfinished", "err", err)
+	}
+	return nil
+}
+
+// addresses are where the parts listen.
+type addresses struct {
+	edge, router, admin string
+	ownEdge             string   // the edge, for this program's own browser
+	app                 *url.URL // what is behind the edge
+}
+
+func listen(cfg config.Serve, public, private *servers) (addresses, error) {
+	var a addresses
+	var errs []error
+	on := func(s *servers, name, addr string) string {
+		bound, err := s.listen(name, addr)
+		errs = append(errs, err)
+		return bound
+	}
+	a.router = on(public, "router", cfg.RouterListen)
+	a.admin = on(public, "admin", cfg.AdminListen)
+	if cfg.HasEdge() {
+		a.edge = on(public, "edge", cfg.Listen)
+		a.ownEdge = on(private, "edge", "127.0.0.1:0")
+	}
+	a.app = cfg.Origin
+	if cfg.Demo {
+		a.app = &url.URL{Scheme: "http", Host: on(private, "demo", "127.0.0.1:0")}
+	}
+	return a, errors.Join(errs...)
+}
+
+// sites are those that were given, or else the edge itself, under both names of
+// this machine.
+func sites(cfg config.Serve, a addresses) []prerender.Site {
+	var list []prerender.Site
+	for _, origin := range cfg.Sites {
+		list = append(list, prerender.Site{Origin: origin})
+	}
+	if len(list) == 0 {
+		for _, host := range edgeNames(a) {
+			list = append(list, prerender.Site{Origin: prerender.Origin{Scheme: "http", Host: host}})
+		}
+	}
+	return list
+}
+
+// edgeNames are the hosts by which this machine's users know the edge.
+func edgeNames(a addresses) []string {
+	_, port, err := net.SplitHostPort(a.edge)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		if name, err := prerender.NormalizeHost("http", net.JoinHostPort(host, port)); err == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// egressConfig lets pages reach the sites. The edge of this process is reached
+// by a listener of its own, which still accepts when the public one has stopped
+// and the last pages are being finished.
+func egressConfig(cfg config.Serve, list prerender.SiteList, a addresses, log *slog.Logger) egress.Config {
+	c := egress.Config{
+		Policy: egress.Policy{Allow: cfg.EgressAllow, Sites: map[string]bool{}},
+		Routes: map[string]string{},
+		Log:    log,
+	}
+	for _, site := range list {
+		c.Policy.Sites[site.Origin.HostPort()] = true
+	}
+	for _, name := range edgeNames(a) {
+		c.Routes[prerender.Origin{Scheme: "http", Host: name}.HostPort()] = a.ownEdge
+	}
+	return c
+}
+
+func openStore(dir string) (*boltstore.Store, error) {
+	if dir == "" {
+		return boltstore.OpenTemporary()
+	}
+	return boltstore.Open(dir)
+}
+
+// trusted is the router as the edge calls it: from within, with the token.
+func trusted(router http.Handler, token string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if token != "" {
+			r.Header.Set("X-Prerender-Token", token)
+		}
+		router.ServeHTTP(w, r)
+	})
+}
+
+func status(started time.Time, list prerender.SiteList, store *boltstore.Store, renderer *chrome.Renderer) admin.Status {
+	stats := renderer.Stats()
+	s := admin.Status{
+		Version: version, StartedAt: started.UTC().Truncate(time.Second), UptimeSeconds: int64(time.Since(started) / time.Second),
+		Renderer: stats, Sites: []string{}, Faults: []string{},
+	}
+	for _, site := range list {
+		s.Sites = append(s.Sites, site.Origin.String())
+	}
+	pages, err := store.Pages()
+	if s.Pages = pages; err != nil {
+		s.Faults = append(s.Faults, "store: "+err.Error())
+	}
+	if !stats.Running {
+		s.Faults = append(s.Faults, "Chromium is not running")
+	}
+	s.Healthy = len(s.Faults) == 0
+	return s
+}
+
+func banner(w io.Writer, cfg config.Serve, a addresses) {
+	fmt.Fprintf(w, "Stillpage %s is ready.\n\n", version)
+	if cfg.HasEdge() {
+		behind := "the app at " + a.app.String()
+		if cfg.Demo {
+			behind = "a demo shop"
+		}
+		fmt.Fprintf(w, "  edge     http://%s   for people and bots, in front of %s\n", a.edge, behind)
+	}
+	fmt.Fprintf(w, "  router   http://%s   for integrations: /https://host/path\n", a.router)
+	fmt.Fprintf(w, "  admin    http://%s   for operators: /healthz, /v1/status\n\n", a.admin)
+	if cfg.Demo {
+		fmt.Fprintf(w, `Try, in another terminal:
+
+  1. What a bot gets: the finished page. Ask twice, and X-Stillpage-Cache says hit.
+     curl -i -A GPTBot/1.2 http://%[1]s/items/brass-kettle
+
+  2. What a person's browser gets: the empty shell that JavaScript fills.
+     curl http://%[1]s/items/brass-kettle
+
+  3. An item that does not exist, and one that has moved: 404, and 301 with its Location.
+     curl -i -A GPTBot/1.2 http://%[1]s/items/nothing
+     curl -i -A GPTBot/1.2 http://%[1]s/old/brass-kettle
+
+`, a.edge)
+	}
+}

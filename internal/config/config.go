@@ -1,0 +1,308 @@
+// Package config reads the command's settings: defaults, then STILLPAGE_…
+// variables, then flags; then everything is checked, and every fault is reported
+// at once. What a setting does is the business of those who get it.
+package config
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// Option is one setting. The table in docs/configuration.md is written from it.
+type Option struct {
+	Name     string // the flag's, without dashes
+	Value    string // what stands for its value in help; "" for a switch
+	Default  string // in words
+	Help     string
+	set      func(string) error
+	repeated bool // may be given more than once; the variable holds a comma-separated list
+}
+
+// Env is the option's environment variable.
+func (o Option) Env() string {
+	return "STILLPAGE_" + strings.ToUpper(strings.ReplaceAll(o.Name, "-", "_"))
+}
+
+// Serve is the configuration of `stillpage serve`.
+type Serve struct {
+	Sites        []prerender.Origin // what may be rendered; see DefaultSites
+	Origin       *url.URL           // the app behind the edge; nil: no edge
+	Demo         bool               // the app is the built-in demo
+	Listen       string             // the edge
+	RouterListen string
+	AdminListen  string
+	Data         string // directory; "": pages are gone when the program ends
+	Token        string
+	Chrome
+}
+
+// Chrome is the part of the configuration that all rendering commands share.
+type Chrome struct {
+	Chromium    string // path; "": looked for
+	Concurrency int    // 0: the renderer's default
+	EgressAllow []netip.Prefix
+}
+
+// Render is the configuration of `stillpage render URL`.
+type Render struct {
+	URL        string
+	JSON       bool
+	Screenshot string // file; "": none
+	Mobile     bool
+	Timeout    time.Duration
+	Chrome
+}
+
+// ServeOptions lists the options of `stillpage serve`, each bound to a field.
+func (c *Serve) ServeOptions() []Option {
+	return append([]Option{
+		{"site", "URL", "the edge's own address", "a site's public origin that may be rendered, like https://www.example.com", func(s string) error {
+			o, err := prerender.ParseOrigin(s)
+			c.Sites = append(c.Sites, o)
+			return err
+		}, true},
+		{"origin", "URL", "", "the app that the edge stands in front of, like http://127.0.0.1:3000", func(s string) error {
+			u, err := url.Parse(s)
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+				return errors.New("must be a URL like http://127.0.0.1:3000")
+			}
+			c.Origin = u
+			return nil
+		}, false},
+		{"demo", "", "off", "put the edge in front of a built-in demo app", setBool(&c.Demo), false},
+		{"listen", "ADDR", "127.0.0.1:8080", "where the edge listens, for people and bots", setAddr(&c.Listen), false},
+		{"router-listen", "ADDR", "127.0.0.1:8082", "where the router listens: /https://host/path and the other integration paths", setAddr(&c.RouterListen), false},
+		{"admin-listen", "ADDR", "127.0.0.1:8081", "where operators find the state of the service", setAddr(&c.AdminListen), false},
+		{"data", "DIR", "nothing is kept", "directory that keeps pages over a restart", setString(&c.Data), false},
+		{"token", "T", "none is asked for", "what integrations must send as X-Prerender-Token", setString(&c.Token), false},
+	}, c.Chrome.options()...)
+}
+
+// RenderOptions lists the options of `stillpage render`, each bound to a field.
+func (c *Render) RenderOptions() []Option {
+	return append([]Option{
+		{"json", "", "off", "print status, headers, timings, sizes, warnings and blocked requests instead of the page", setBool(&c.JSON), false},
+		{"screenshot", "FILE", "", "write a PNG of what the browser saw", setString(&c.Screenshot), false},
+		{"mobile", "", "off", "render as a phone", setBool(&c.Mobile), false},
+		{"timeout", "D", prerender.DefaultTimeout.String(), "time for the whole render", func(s string) error {
+			d, err := time.ParseDuration(s)
+			if err != nil || d < 3*time.Second || d > 5*time.Minute {
+				return errors.New("must be between 3s and 5m, like 20s")
+			}
+			c.Timeout = d
+			return nil
+		}, false},
+	}, c.Chrome.options()...)
+}
+
+func (c *Chrome) options() []Option {
+	return []Option{
+		{"egress-allow", "CIDR", "none but the sites themselves", "private address range that pages may reach, like 10.0.0.0/8", func(s string) error {
+			p, err := netip.ParsePrefix(s)
+			if err != nil {
+				return errors.New("must be an address range like 10.0.0.0/8 or 127.0.0.1/32")
+			}
+			c.EgressAllow = append(c.EgressAllow, p.Masked())
+			return nil
+		}, true},
+		{"concurrency", "N", "two a core", "pages rendered at once", func(s string) error {
+			n, err := strconv.Atoi(s)
+			if err != nil || n < 1 || n > 256 {
+				return errors.New("must be a number from 1 to 256")
+			}
+			c.Concurrency = n
+			return nil
+		}, false},
+		{"chromium", "PATH", "looked for in PATH", "the Chromium to use", setString(&c.Chromium), false},
+	}
+}
+
+// ParseServe reads the configuration of `stillpage serve`. A call for help is
+// flag.ErrHelp.
+func ParseServe(args []string, getenv func(string) string) (Serve, error) {
+	c := Serve{Listen: "127.0.0.1:8080", RouterListen: "127.0.0.1:8082", AdminListen: "127.0.0.1:8081"}
+	rest, err := parse(c.ServeOptions(), args, getenv)
+	if errors.Is(err, flag.ErrHelp) {
+		return c, err
+	}
+	if len(rest) > 0 {
+		err = errors.Join(err, fmt.Errorf("serve takes flags only, not %q", rest[0]))
+	}
+	return c, errors.Join(err, c.validate())
+}
+
+func (c *Serve) validate() error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Demo && c.Origin != nil {
+		fault("--demo and --origin are two apps for one edge; give one of them")
+	}
+	if !c.Demo && c.Origin == nil && len(c.Sites) == 0 {
+		fault("nothing to render: give --site URL (a public site), --origin URL (an app to stand in front of) or --demo")
+	}
+	if c.HasEdge() && len(c.Sites) == 0 && !isLoopback(c.Listen) {
+		fault("--listen %s is open to others, so give --site URL, the address under which they know the site", c.Listen)
+	}
+	if c.Token == "" && !isLoopback(c.RouterListen) {
+		fault("--router-listen %s is open to others, so give --token, which they must send", c.RouterListen)
+	}
+	if !isLoopback(c.AdminListen) {
+		fault("--admin-listen %s is open to others, and the admin address asks for no password yet; use a loopback address", c.AdminListen)
+	}
+	return errors.Join(errs...)
+}
+
+// HasEdge says whether there is an app to put the edge in front of.
+func (c *Serve) HasEdge() bool { return c.Demo || c.Origin != nil }
+
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return true // reported where it was set
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// ParseRender reads the configuration of `stillpage render URL`.
+func ParseRender(args []string, getenv func(string) string) (Render, error) {
+	c := Render{Timeout: prerender.DefaultTimeout}
+	rest, err := parse(c.RenderOptions(), args, getenv)
+	if errors.Is(err, flag.ErrHelp) {
+		return c, err
+	}
+	if len(rest) != 1 {
+		return c, errors.Join(err, fmt.Errorf("render takes one URL, and %d were given", len(rest)))
+	}
+	c.URL = rest[0]
+	return c, err
+}
+
+// parse sets options from variables, then from flags, which may stand before
+// and after other arguments; those are returned.
+func parse(options []Option, args []string, getenv func(string) string) (rest []string, err error) {
+	var errs []error
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	given := map[string][]string{}
+	for _, o := range options {
+		keep := func(s string) error {
+			given[o.Name] = append(given[o.Name], s)
+			return nil
+		}
+		if o.Value == "" {
+			fs.BoolFunc(o.Name, o.Help, keep)
+		} else {
+			fs.Func(o.Name, o.Help, keep)
+		}
+	}
+	for len(args) > 0 {
+		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+			return nil, err
+		} else if err != nil {
+			errs = append(errs, fmt.Errorf("%w; see --help", err))
+			break
+		}
+		if args = fs.Args(); len(args) > 0 {
+			rest, args = append(rest, args[0]), args[1:]
+		}
+	}
+	for _, o := range options {
+		errs = append(errs, o.apply(given[o.Name], getenv(o.Env())))
+	}
+	return rest, errors.Join(errs...)
+}
+
+// apply sets the option from the flag's values, or else from its variable.
+func (o Option) apply(flags []string, variable string) error {
+	source, values := "--"+o.Name, flags
+	if len(flags) == 0 && variable != "" {
+		source, values = o.Env(), []string{variable}
+		if o.repeated {
+			values = strings.FieldsFunc(variable, func(r rune) bool { return r == ',' || r == ' ' })
+		}
+	}
+	if len(values) > 1 && !o.repeated {
+		return fmt.Errorf("%s is given %d times; give it once", source, len(values))
+	}
+	var errs []error
+	for _, v := range values {
+		if err := o.set(v); err != nil {
+			errs = append(errs, fmt.Errorf("%s %q: %w", source, v, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func setString(field *string) func(string) error {
+	return func(s string) error {
+		*field = s
+		return nil
+	}
+}
+
+func setBool(field *bool) func(string) error {
+	return func(s string) error {
+		b, err := strconv.ParseBool(s)
+		if err != nil {
+			return errors.New("must be true or false")
+		}
+		*field = b
+		return nil
+	}
+}
+
+func setAddr(field *string) func(string) error {
+	return func(s string) error {
+		host, port, err := net.SplitHostPort(s)
+		if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || host == "" {
+			return errors.New("must be an address and a port, like 127.0.0.1:8080")
+		}
+		*field = s
+		return nil
+	}
+}
+
+// Usage writes the options for --help.
+func Usage(w io.Writer, options []Option) {
+	for _, o := range options {
+		name := "--" + o.Name
+		if o.Value != "" {
+			name += " " + o.Value
+		}
+		if o.repeated {
+			name += " …"
+		}
+		fmt.Fprintf(w, "  %-22s %s", name, o.Help)
+		if o.Default != "" {
+			fmt.Fprintf(w, " (default: %s)", o.Default)
+		}
+		fmt.Fprintf(w, "\n  %22s %s\n", "", o.Env())
+	}
+}
+
+// Markdown writes the options as a table for docs/configuration.md.
+func Markdown(w io.Writer, options []Option) {
+	fmt.Fprintln(w, "| flag | variable | default | meaning |\n| --- | --- | --- | --- |")
+	for _, o := range options {
+		name := "--" + o.Name
+		if o.Value != "" {
+			name += " " + o.Value
+		}
+		help := o.Help
+		if o.repeated {
+			help += "; may be repeated, separated by commas in the variable"
+		}
+		fmt.Fprintf(w, "| `%s` | `%s` | %s | %s |\n", name, o.Env(), o.Default, help)
+	}
+}

@@ -1,0 +1,66 @@
+// Package localqueue is prerender.Queue within one process: pages that are to
+// be rendered again wait here until a worker has time. It forgets everything
+// when the process ends; stale pages then wait for their next crawler.
+package localqueue
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// capacity bounds the pages that wait.
+const capacity = 1000
+
+// ErrFull is returned by Enqueue when too many pages wait.
+var ErrFull = errors.New("render queue is full")
+
+// Queue implements prerender.Queue.
+type Queue struct {
+	pages chan prerender.Page
+
+	mu     sync.Mutex
+	queued map[prerender.Key]bool
+}
+
+// New returns an empty queue.
+func New() *Queue {
+	return &Queue{pages: make(chan prerender.Page, capacity), queued: make(map[prerender.Key]bool)}
+}
+
+// Enqueue implements prerender.Queue.
+func (q *Queue) Enqueue(_ context.Context, page prerender.Page) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.queued[page.Key] {
+		return nil
+	}
+	select {
+	case q.pages <- page:
+		q.queued[page.Key] = true
+		return nil
+	default:
+		return ErrFull
+	}
+}
+
+// Work renders queued pages one after the other until ctx ends: one at a time,
+// so that crawlers that wait find the other places free.
+func (q *Queue) Work(ctx context.Context, renew func(context.Context, prerender.Page) error, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case page := <-q.pages:
+			q.mu.Lock()
+			delete(q.queued, page.Key)
+			q.mu.Unlock()
+			if err := renew(ctx, page); err != nil && ctx.Err() == nil {
+				log.WarnContext(ctx, "stale page not renewed", "key", page.Key, "err", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,242 @@
+// Package router answers crawlers and the middlewares that speak for them: it
+// reads which page a request names, asks the core for it, and writes the answer
+// or the refusal. It renders and stores nothing itself.
+package router
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/useragent"
+)
+
+// Answerer is the core's side of the router.
+type Answerer interface {
+	Answer(ctx context.Context, page prerender.Page) (*prerender.Answer, error)
+}
+
+// Handler serves GET and HEAD of pages. Its responses carry:
+//
+//	X-Stillpage-Cache    hit, stale, miss or coalesced
+//	X-Stillpage-Reason   why there is no page, on a refusal (see refusals)
+//	X-Stillpage-Partial  what the page was waiting for when its time was up
+//	Age                  seconds since the page was rendered
+//	Server-Timing        where the time went, in milliseconds
+//	Vary                 Accept-Encoding
+type Handler struct {
+	Sites   prerender.Sites
+	Service Answerer
+
+	// Token is what integrations send as X-Prerender-Token. Empty: none is asked for.
+	Token string
+
+	// Log gets one line a request. Nil means slog.Default().
+	Log *slog.Logger
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	answer, err := h.answer(r)
+	if err == nil {
+		err = write(w, r, answer)
+	}
+	if err != nil {
+		h.refuse(w, r, err)
+	}
+	h.log(r, answer, err, time.Since(start))
+}
+
+func (h *Handler) answer(r *http.Request) (*prerender.Answer, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return nil, errMethod
+	}
+	if err := h.authorize(r); err != nil {
+		return nil, err
+	}
+	if useragent.IsOwn(r.UserAgent()) || r.Header.Get("X-Prerender") != "" {
+		return nil, prerender.ErrLoop
+	}
+	t, err := parseTarget(r)
+	if err != nil {
+		return nil, err
+	}
+	site, err := h.site(r.Context(), t.host)
+	if err != nil {
+		return nil, err
+	}
+	page, err := site.Page(t.path, device(r))
+	if err != nil {
+		return nil, err
+	}
+	return h.Service.Answer(r.Context(), page)
+}
+
+// site looks a host up in its two forms: a client behind a proxy that ends TLS
+// may say https for an http site and the other way round.
+func (h *Handler) site(ctx context.Context, host string) (prerender.Site, error) {
+	var lastErr error
+	for _, scheme := range []string{"https", "http"} {
+		normal, err := prerender.NormalizeHost(scheme, host)
+		if err != nil {
+			return prerender.Site{}, err
+		}
+		site, err := h.Sites.Site(ctx, normal)
+		if err == nil {
+			return site, nil
+		}
+		lastErr = err
+	}
+	return prerender.Site{}, lastErr
+}
+
+func (h *Handler) authorize(r *http.Request) error {
+	token := r.Header.Get("X-Prerender-Token")
+	switch {
+	case h.Token == "":
+		return nil
+	case token == "":
+		return errNoToken
+	case subtle.ConstantTimeCompare([]byte(token), []byte(h.Token)) == 0:
+		return errWrongToken
+	}
+	return nil
+}
+
+func device(r *http.Request) prerender.Device {
+	if useragent.IsMobile(r.UserAgent()) {
+		return prerender.Mobile
+	}
+	return prerender.Desktop
+}
+
+// write sends the page: compressed when asked, since it is stored so, and with
+// its length in any case.
+func write(w http.ResponseWriter, r *http.Request, a *prerender.Answer) error {
+	h := w.Header()
+	for name, values := range a.Header {
+		h[name] = values
+	}
+	body, length := []byte(nil), a.Size
+	switch {
+	case a.Size > 0 && acceptsGzip(r):
+		body, length = a.Gzip, len(a.Gzip)
+		h.Set("Content-Encoding", "gzip")
+	case r.Method != http.MethodHead:
+		var err error
+		if body, err = a.Body(); err != nil {
+			clear(h)
+			return err
+		}
+	}
+	h.Set("Content-Length", strconv.Itoa(length))
+	h.Set("Vary", "Accept-Encoding")
+	h.Set("X-Stillpage-Cache", string(a.Source))
+	if a.Partial != "" {
+		h.Set("X-Stillpage-Partial", headerText(a.Partial))
+	}
+	h.Set("Age", strconv.Itoa(int(a.Age/time.Second)))
+	h.Set("Server-Timing", serverTiming(a.Phases))
+	if id := r.Header.Get("X-Prerender-Request-Id"); id != "" {
+		h.Set("X-Prerender-Requestid", id)
+	}
+	w.WriteHeader(a.Status)
+	if r.Method != http.MethodHead && bodyAllowed(a.Status) {
+		bytes.NewReader(body).WriteTo(w) // a client that hangs up is nobody's error
+	}
+	return nil
+}
+
+func bodyAllowed(status int) bool { return status != 204 && status != 304 }
+
+// acceptsGzip reads Accept-Encoding (RFC 9110, 12.5.3): gzip or "*", unless its
+// weight is zero. Absent means identity here: prerender's middlewares that do
+// not ask cannot decode.
+func acceptsGzip(r *http.Request) bool {
+	accepted := false
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
+		name, weight, _ := strings.Cut(part, ";")
+		name = strings.ToLower(strings.TrimSpace(name))
+		_, q, hasWeight := strings.Cut(strings.ToLower(weight), "q=")
+		zero := false
+		if hasWeight {
+			f, err := strconv.ParseFloat(strings.TrimSpace(q), 64)
+			zero = err != nil || f == 0
+		}
+		switch name {
+		case "gzip", "x-gzip":
+			return !zero // what is said of gzip itself goes before "*"
+		case "*":
+			accepted = !zero
+		}
+	}
+	return accepted
+}
+
+func serverTiming(phases []prerender.Phase) string {
+	parts := make([]string, len(phases))
+	for i, p := range phases {
+		parts[i] = fmt.Sprintf("%s;dur=%.1f", p.Name, float64(p.Duration)/float64(time.Millisecond))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// headerText keeps what a page chose (URLs) from breaking a header.
+func headerText(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	refusal := refusalOf(err)
+	header := w.Header()
+	header.Set("X-Stillpage-Reason", refusal.reason)
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	if refusal.retryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(int(refusal.retryAfter/time.Second)))
+	}
+	if refusal.status == http.StatusMethodNotAllowed {
+		header.Set("Allow", "GET, HEAD")
+	}
+	text := "Stillpage has no page to show: " + err.Error() + ".\n"
+	header.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(refusal.status)
+	if r.Method != http.MethodHead {
+		fmt.Fprint(w, text)
+	}
+}
+
+func (h *Handler) log(r *http.Request, a *prerender.Answer, err error, took time.Duration) {
+	log := h.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	agent, _ := useragent.Lookup(r.UserAgent())
+	attrs := []any{"method", r.Method, "uri", r.RequestURI, "agent", agent.Name, "ms", took.Milliseconds()}
+	if host := r.Header.Get(HostHeader); host != "" {
+		attrs = append(attrs, "host", host)
+	}
+	switch {
+	case err == nil:
+		log.InfoContext(r.Context(), "page", append(attrs, "status", a.Status, "cache", a.Source)...)
+	case errors.Is(err, context.Canceled):
+		log.InfoContext(r.Context(), "client hung up", attrs...)
+	default:
+		refusal := refusalOf(err)
+		log.WarnContext(r.Context(), "refused", append(attrs, "status", refusal.status, "reason", refusal.reason, "err", err)...)
+	}
+}
