@@ -67,12 +67,15 @@ func startProcess(path, proxy string, log *slog.Logger) (*process, error) {
 	ctx, stopBrowser := chromedp.NewContext(allocator, chromedp.WithBrowserOption(chromedp.WithBrowserLogf(
 		func(format string, args ...any) { log.Debug("chromedp: " + fmt.Sprintf(format, args...)) },
 	)))
-	p := &process{ctx: ctx, stop: sync.OnceFunc(func() {
+	p := &process{ctx: ctx}
+	p.stop = sync.OnceFunc(func() {
 		stopBrowser()
 		stopAllocator() // waits for the keeper
 		orders.Close()
-		removeDir(dir) // in case the keeper was killed
-	})}
+		// The rest is done already, unless the keeper was killed.
+		killSession(p.pid)
+		removeDir(dir)
+	})
 
 	// A deadline on the context of chromedp's first call would end the browser
 	// with it, so a start that takes too long is ended by stopping.
@@ -88,6 +91,10 @@ func startProcess(path, proxy string, log *slog.Logger) (*process, error) {
 	p.pid = b.Process().Pid
 	p.product = version.Product
 	p.userAgent = strings.ReplaceAll(version.UserAgent, "HeadlessChrome/", "Chrome/")
+	go func() {
+		chromedp.WaitClosed(ctx) // the keeper's end; Chromium may live on without it
+		p.stop()
+	}()
 	return p, nil
 }
 

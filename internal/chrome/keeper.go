@@ -1,12 +1,14 @@
 package chrome
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -121,6 +123,34 @@ func reap(browser int) int {
 }
 
 func killGroup(pgid int) { unix.Kill(-pgid, unix.SIGKILL) }
+
+// killSession kills the processes of the session that a keeper leads, for when
+// the keeper itself is dead. On Debian, Chromium is the child of a shell script,
+// so the order to die with its parent reaches the script alone.
+func killSession(leader int) {
+	if leader == 0 {
+		return
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return
+	}
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		// pid (name) state ppid pgrp session …, and the name may hold anything.
+		var state string
+		var pid, ppid, group, session int
+		fmt.Sscan(string(stat), &pid)
+		_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+		fmt.Sscan(rest, &state, &ppid, &group, &session)
+		if session == leader {
+			unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+}
 
 // removeDir removes a browser's directory. A file that appears meanwhile fails
 // the removal once, not twice.

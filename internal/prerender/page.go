@@ -113,8 +113,8 @@ func normalizePath(path string) string {
 }
 
 // normalizePercent decodes what needs no encoding, encodes bytes that do, and
-// writes hexadecimal digits in upper case (RFC 3986, 6.2.2). A stray "%" stays,
-// as in browsers.
+// writes hexadecimal digits in upper case (RFC 3986, 6.2.2). A stray "%" becomes
+// "%25": left alone, "%%411" would turn into another page's "%A1".
 func normalizePercent(s string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
@@ -126,7 +126,7 @@ func normalizePercent(s string) string {
 			c = unhex(s[i+1])<<4 | unhex(s[i+2])
 			i += 2
 		}
-		if unreserved(c) || !encoded && c > ' ' && c < 0x7f && c != '"' && c != '<' && c != '>' {
+		if unreserved(c) || !encoded && c > ' ' && c < 0x7f && c != '%' && c != '"' && c != '<' && c != '>' {
 			b.WriteByte(c)
 			continue
 		}

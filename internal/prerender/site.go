@@ -114,7 +114,7 @@ type Site struct {
 	Origin Origin
 
 	// Query says which query parameters belong to a page's identity.
-	// The zero value is DefaultQuery.
+	// The zero value drops TrackingParameters.
 	Query QueryRule
 
 	// SeparateMobile keeps a page of its own for mobile agents. When false,

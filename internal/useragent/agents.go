@@ -32,6 +32,7 @@ var Agents = []Agent{
 	{"OAI-SearchBot", "oai-searchbot", Search},
 	{"Claude-SearchBot", "claude-searchbot", Search},
 	{"PerplexityBot", "perplexitybot", Search},
+	{"ShowyouBot", "showyoubot", Preview},
 	{"YouBot", "youbot", Search},
 	{"Kagi", "kagibot", Search},
 
@@ -92,7 +93,6 @@ var Agents = []Agent{
 	{"Iframely", "iframely", Preview},
 	{"Quora Link Preview", "quora link preview", Preview},
 	{"Outbrain", "outbrain", Preview},
-	{"ShowyouBot", "showyoubot", Preview},
 	{"XING", "xing-contenttabreceiver", Preview},
 
 	// SEO tools.

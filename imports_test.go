@@ -1,0 +1,135 @@
+// Package stillpage_test holds the repository's structure against its design.
+package stillpage_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/stillpage/stillpage"
+
+// rule is what a package may import beside the standard library. "core" is
+// internal/prerender; tests may import whatever they need.
+type rule struct {
+	internal []string // packages of this module
+	external []string // prefixes of import paths of other modules
+}
+
+// rules has an entry for every package. Imports point inwards: commands →
+// handlers and adapters → core, and adapters never import each other.
+var rules = map[string]rule{
+	"internal/prerender": {},
+	"internal/useragent": {},
+	"infra/edge":         {},
+	"internal/demo":      {},
+
+	"internal/useragent/generate": {internal: []string{"internal/useragent"}},
+
+	"internal/boltstore":  {internal: []string{"internal/prerender"}, external: []string{"go.etcd.io/bbolt"}},
+	"internal/localqueue": {internal: []string{"internal/prerender"}},
+	"internal/storetest":  {internal: []string{"internal/prerender"}, external: []string{"github.com/google/go-cmp"}},
+	"internal/egress":     {internal: []string{"internal/prerender"}},
+	"internal/chrome":     {internal: []string{"internal/prerender"}, external: []string{"github.com/chromedp", "golang.org/x/sys"}},
+
+	"internal/router": {internal: []string{"internal/prerender", "internal/useragent"}},
+	"internal/admin":  {},
+	"internal/edge":   {internal: []string{"infra/edge"}, external: []string{"github.com/grafana/sobek"}},
+	"internal/config": {internal: []string{"internal/prerender"}},
+
+	"cmd/stillpage": {internal: []string{
+		"internal/admin", "internal/boltstore", "internal/chrome", "internal/config", "internal/demo", "internal/edge",
+		"internal/egress", "internal/localqueue", "internal/prerender", "internal/router",
+	}},
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && file != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "node_modules") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		pkg := path.Dir(filepath.ToSlash(file))
+		seen[pkg] = true
+		r, ok := rules[pkg]
+		if !ok {
+			t.Errorf("%s: package %s has no rule; say in imports_test.go what it may import", file, pkg)
+			return nil
+		}
+		for _, imported := range importsOf(t, file) {
+			if !r.allows(imported) {
+				t.Errorf("%s imports %s, which its rule does not allow", file, imported)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range rules {
+		if !seen[pkg] {
+			t.Errorf("there is a rule for %s, which does not exist", pkg)
+		}
+	}
+}
+
+func importsOf(t *testing.T, file string) []string {
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, i := range f.Imports {
+		p, err := strconv.Unquote(i.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+func (r rule) allows(imported string) bool {
+	if own, ok := strings.CutPrefix(imported, module+"/"); ok {
+		return slices.Contains(r.internal, own)
+	}
+	first, _, _ := strings.Cut(imported, "/")
+	if !strings.Contains(first, ".") {
+		return true // standard library
+	}
+	return slices.ContainsFunc(r.external, func(prefix string) bool { return strings.HasPrefix(imported, prefix) })
+}
+
+// The test itself must notice: a package without a rule, and each kind of wrong
+// import.
+func TestRulesAreNotEmptyWords(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		pkg, imported string
+		want          bool
+	}{
+		{"internal/prerender", "net/http", true},
+		{"internal/prerender", "go.etcd.io/bbolt", false},
+		{"internal/prerender", module + "/internal/useragent", false},
+		{"internal/boltstore", module + "/internal/chrome", false},
+		{"internal/router", "github.com/chromedp/chromedp", false},
+		{"internal/chrome", "github.com/chromedp/cdproto/page", true},
+	} {
+		if got := rules[tt.pkg].allows(tt.imported); got != tt.want {
+			t.Errorf("%s importing %s: got %v, want %v", tt.pkg, tt.imported, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,325 @@
+package prerender_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// memory is a store that can be told to fail.
+type memory struct {
+	mu    sync.Mutex
+	pages map[prerender.Key]*prerender.Snapshot
+	fail  error
+}
+
+func (m *memory) Get(_ context.Context, key prerender.Key) (*prerender.Snapshot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return nil, m.fail
+	}
+	if s, ok := m.pages[key]; ok {
+		return s, nil
+	}
+	return nil, prerender.ErrNotFound
+}
+
+func (m *memory) Put(_ context.Context, key prerender.Key, s *prerender.Snapshot) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail == nil {
+		m.pages[key] = s
+	}
+	return m.fail
+}
+
+func (m *memory) Delete(_ context.Context, key prerender.Key) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.pages, key)
+	return m.fail
+}
+
+// browser renders what do says, and counts.
+type browser struct {
+	renders atomic.Int32
+	do      func(ctx context.Context, n int) (*prerender.Rendering, error)
+}
+
+func (b *browser) Render(ctx context.Context, page prerender.Page) (*prerender.Rendering, error) {
+	return b.do(ctx, int(b.renders.Add(1)))
+}
+
+func ok(ctx context.Context, n int) (*prerender.Rendering, error) {
+	return &prerender.Rendering{Status: 200, Header: http.Header{}, Body: fmt.Appendf(nil, "render %d", n)}, nil
+}
+
+type queue struct{ pages []prerender.Page }
+
+func (q *queue) Enqueue(_ context.Context, p prerender.Page) error {
+	q.pages = append(q.pages, p)
+	return nil
+}
+
+func service(b *browser) (*prerender.Service, *memory, *queue) {
+	m, q := &memory{pages: map[prerender.Key]*prerender.Snapshot{}}, &queue{}
+	return &prerender.Service{Store: m, Renderer: b, Queue: q, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, m, q
+}
+
+func page(t *testing.T, target string) prerender.Page {
+	t.Helper()
+	p, err := site(t, "https://a.example").Page(target, prerender.Desktop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// want asks for a page and compares where it came from and its body.
+func want(t *testing.T, s *prerender.Service, p prerender.Page, source prerender.Source, body string) *prerender.Answer {
+	t.Helper()
+	a, err := s.Answer(t.Context(), p)
+	if err != nil {
+		t.Fatalf("Answer: %v", err)
+	}
+	got, err := a.Body()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Source != source || string(got) != body {
+		t.Errorf("got %s %q, want %s %q", a.Source, got, source, body)
+	}
+	return a
+}
+
+func TestLifeOfAPage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, _, q := service(&browser{do: ok})
+		p := page(t, "/")
+		life := prerender.DefaultSuccess
+
+		want(t, s, p, prerender.Miss, "render 1")
+		time.Sleep(life.Fresh)
+		if a := want(t, s, p, prerender.Hit, "render 1"); a.Age != life.Fresh {
+			t.Errorf("age: got %v, want %v", a.Age, life.Fresh)
+		}
+		time.Sleep(time.Second)
+		want(t, s, p, prerender.StaleHit, "render 1")
+		if len(q.pages) != 1 || q.pages[0].Key != p.Key {
+			t.Fatalf("queued: got %v, want the page", q.pages)
+		}
+		if err := s.Renew(t.Context(), q.pages[0]); err != nil {
+			t.Fatal(err)
+		}
+		want(t, s, p, prerender.Hit, "render 2")
+		if err := s.Renew(t.Context(), p); err != nil { // made since it was queued
+			t.Fatal(err)
+		}
+		want(t, s, p, prerender.Hit, "render 2")
+		time.Sleep(life.Fresh + life.Stale + time.Second)
+		want(t, s, p, prerender.Miss, "render 3")
+	})
+}
+
+func TestManyAskOneRenders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := &browser{do: func(ctx context.Context, n int) (*prerender.Rendering, error) {
+			time.Sleep(time.Second)
+			return ok(ctx, n)
+		}}
+		s, _, _ := service(b)
+		sources := make(chan prerender.Source, 10)
+		for range 10 {
+			go func() {
+				a, err := s.Answer(t.Context(), page(t, "/"))
+				if err != nil {
+					t.Error(err)
+				}
+				sources <- a.Source
+			}()
+		}
+		count := map[prerender.Source]int{}
+		for range 10 {
+			count[<-sources]++
+		}
+		if got := b.renders.Load(); got != 1 || count[prerender.Miss] != 1 || count[prerender.Coalesced] != 9 {
+			t.Errorf("got %d renders, answers %v; want 1 render, 1 miss, 9 coalesced", got, count)
+		}
+	})
+}
+
+func TestClientThatHangsUpDoesNotStopTheRender(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := service(&browser{do: func(ctx context.Context, n int) (*prerender.Rendering, error) {
+			select {
+			case <-time.After(time.Second):
+				return ok(ctx, n)
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}})
+		ctx, hangUp := context.WithTimeout(t.Context(), time.Millisecond)
+		defer hangUp()
+		if _, err := s.Answer(ctx, page(t, "/")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the client's own deadline", err)
+		}
+		if err := s.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want(t, s, page(t, "/"), prerender.Hit, "render 1")
+	})
+}
+
+func TestWhatIsNotStored(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]prerender.Rendering{
+		"partial":              {Status: 200, Partial: "a request"},
+		"error of the site":    {Status: 500},
+		"overload of the site": {Status: 503},
+		"forbidden":            {Status: 403},
+	} {
+		s, _, _ := service(&browser{do: func(context.Context, int) (*prerender.Rendering, error) { return &r, nil }})
+		for range 2 {
+			a, err := s.Answer(t.Context(), page(t, "/"))
+			if err != nil || a.Source != prerender.Miss || a.Status != r.Status {
+				t.Errorf("%s: got %v, %v, want a miss each time with status %d", name, a, err, r.Status)
+			}
+		}
+	}
+	for _, status := range []int{200, 301, 404, 410} {
+		s, _, _ := service(&browser{do: func(context.Context, int) (*prerender.Rendering, error) {
+			return &prerender.Rendering{Status: status}, nil
+		}})
+		want(t, s, page(t, "/"), prerender.Miss, "")
+		want(t, s, page(t, "/"), prerender.Hit, "")
+	}
+}
+
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	fail := true
+	b := &browser{do: func(ctx context.Context, n int) (*prerender.Rendering, error) {
+		if fail {
+			return nil, fmt.Errorf("dial: %w", prerender.ErrOriginUnreachable)
+		}
+		return ok(ctx, n)
+	}}
+	s, m, _ := service(b)
+	if _, err := s.Answer(t.Context(), page(t, "/")); !errors.Is(err, prerender.ErrOriginUnreachable) {
+		t.Errorf("got %v, want ErrOriginUnreachable", err)
+	}
+	fail = false
+	want(t, s, page(t, "/"), prerender.Miss, "render 2") // the failure was not kept
+
+	m.fail = errors.New("disk full")
+	want(t, s, page(t, "/"), prerender.Miss, "render 3") // no store: still an answer
+}
+
+func TestPanicIsAnError(t *testing.T) {
+	t.Parallel()
+	s, _, _ := service(&browser{do: func(context.Context, int) (*prerender.Rendering, error) { panic("boom") }})
+	if _, err := s.Answer(t.Context(), page(t, "/")); !errors.Is(err, prerender.ErrRendererDown) {
+		t.Errorf("got %v, want ErrRendererDown", err)
+	}
+}
+
+func TestRenderDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := service(&browser{do: func(ctx context.Context, _ int) (*prerender.Rendering, error) {
+			<-ctx.Done()
+			return nil, fmt.Errorf("%w", prerender.ErrRenderTimeout)
+		}})
+		start := time.Now()
+		_, err := s.Answer(t.Context(), page(t, "/"))
+		if took := time.Since(start); !errors.Is(err, prerender.ErrRenderTimeout) || took != prerender.DefaultTimeout {
+			t.Errorf("got %v after %v, want ErrRenderTimeout after %v", err, took, prerender.DefaultTimeout)
+		}
+	})
+}
+
+func TestWaitHonoursItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := service(&browser{do: func(ctx context.Context, n int) (*prerender.Rendering, error) {
+			time.Sleep(10 * time.Second)
+			return ok(ctx, n)
+		}})
+		go s.Answer(t.Context(), page(t, "/"))
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Wait with a short deadline: got %v", err)
+		}
+		if err := s.Wait(t.Context()); err != nil {
+			t.Errorf("Wait: got %v", err)
+		}
+	})
+}
+
+func TestFreshness(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	l := prerender.Lifetime{Fresh: time.Hour, Stale: time.Minute}
+	for _, tt := range []struct {
+		age  time.Duration
+		life prerender.Lifetime
+		want prerender.Freshness
+	}{
+		{0, l, prerender.Fresh}, {time.Hour, l, prerender.Fresh}, {time.Hour + 1, l, prerender.Stale},
+		{time.Hour + time.Minute, l, prerender.Stale}, {time.Hour + time.Minute + 1, l, prerender.Expired},
+		{-time.Minute, l, prerender.Fresh}, // a machine whose clock is ahead
+		{0, prerender.Lifetime{}, prerender.Expired},
+	} {
+		s := &prerender.Snapshot{RenderedAt: now.Add(-tt.age)}
+		if got := s.Freshness(tt.life, now); got != tt.want {
+			t.Errorf("age %v: got %v, want %v", tt.age, got, tt.want)
+		}
+	}
+}
+
+func TestSiteLifetimes(t *testing.T) {
+	t.Parallel()
+	custom := prerender.Site{Success: prerender.Lifetime{Fresh: time.Minute}, Gone: prerender.Lifetime{Fresh: time.Second}}
+	for status, want := range map[int]time.Duration{200: time.Minute, 204: time.Minute, 301: time.Second, 404: time.Second, 410: time.Second, 403: 0, 500: 0, 503: 0} {
+		if got := custom.Lifetime(status).Fresh; got != want {
+			t.Errorf("status %d: got %v, want %v", status, got, want)
+		}
+	}
+	if got := (prerender.Site{}).Lifetime(200); got != prerender.DefaultSuccess {
+		t.Errorf("zero site: got %v, want the default", got)
+	}
+}
+
+func TestSiteList(t *testing.T) {
+	t.Parallel()
+	a, b := site(t, "https://a.example"), site(t, "http://b.example:81")
+	list, err := prerender.NewSiteList(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := list.Site(t.Context(), "b.example:81"); err != nil || got.Origin != b.Origin {
+		t.Errorf("got %v, %v, want %v", got.Origin, err, b.Origin)
+	}
+	if _, err := list.Site(t.Context(), "c.example"); !errors.Is(err, prerender.ErrSiteUnknown) {
+		t.Errorf("got %v, want ErrSiteUnknown", err)
+	}
+	if _, err := prerender.NewSiteList(a, a); err == nil {
+		t.Error("a site given twice: got no error")
+	}
+}
