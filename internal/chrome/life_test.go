@@ -199,8 +199,7 @@ func TestPagesCannotReachPrivateAddresses(t *testing.T) {
 		t.Errorf("reached by %s %s", r.Method, r.URL)
 	}})
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(inside, "http://"))
-	var origin string
-	origin = serve(t, map[string]http.HandlerFunc{
+	origin := serve(t, map[string]http.HandlerFunc{
 		"/bounce": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, inside+"/redirect", http.StatusFound)
 		},

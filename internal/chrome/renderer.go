@@ -132,7 +132,7 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 			return capture, err
 		}
 		if attempt == 2 || ctx.Err() != nil {
-			return nil, fmt.Errorf("Chromium died: %w (%w)", prerender.ErrRendererDown, err)
+			return nil, fmt.Errorf("%w: Chromium died twice over this page: %w", prerender.ErrRendererDown, err)
 		}
 	}
 }

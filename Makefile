@@ -1,0 +1,35 @@
+# `make help` lists the targets.
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint build generate fuzz deps
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: deps build ## run everything on this machine, in front of a demo shop: http://127.0.0.1:8080
+	./bin/stillpage serve --demo
+
+test: deps ## run all tests, with the real Chromium and the race detector
+	go test -race ./...
+
+lint: ## gofmt, go vet, staticcheck, govulncheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	@GOVULNCHECK=$(GOVULNCHECK) scripts/govulncheck.sh
+
+build: ## build bin/stillpage
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/stillpage ./cmd/stillpage
+
+generate: ## write the lists of internal/useragent into the edge function
+	go run ./internal/useragent/generate infra/edge/viewer-request.js
+
+fuzz: ## run every fuzz target for a minute (FUZZTIME=1m)
+	scripts/fuzz.sh $(or $(FUZZTIME),1m)
+
+deps: ## install Chromium and fonts if they are missing (Debian, Ubuntu)
+	@scripts/deps.sh

@@ -1,0 +1,430 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"image/png"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stillpage/stillpage/internal/chrome"
+)
+
+// The test binary is the program when this variable is set, so that signals,
+// exit codes and what is left behind are those of a real process.
+const beProgram = "STILLPAGE_TEST_BE_PROGRAM"
+
+func TestMain(m *testing.M) {
+	chrome.KeepIfAsked()
+	if os.Getenv(beProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// program is a running stillpage.
+type program struct {
+	*exec.Cmd
+	edge, router, admin string // URLs
+	tmp                 string // its TMPDIR
+	stderr              *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func command(t *testing.T, tmp string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), beProgram+"=1", "TMPDIR="+tmp)
+	return cmd
+}
+
+// start runs `stillpage serve` on free ports and waits until it is ready.
+func start(t *testing.T, args ...string) *program {
+	t.Helper()
+	p := &program{tmp: t.TempDir(), stderr: &lockedBuffer{}}
+	p.Cmd = command(t, p.tmp, append([]string{"serve", "--listen=127.0.0.1:0", "--router-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, args...)...)
+	p.Stderr = p.stderr
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Process.Signal(syscall.SIGTERM)
+		p.Wait()
+		if t.Failed() {
+			t.Logf("stderr of %v:\n%s", args, p.stderr)
+		}
+	})
+	var banner strings.Builder
+	buf := make([]byte, 4096)
+	for !strings.Contains(banner.String(), "admin ") {
+		n, err := out.Read(buf)
+		banner.Write(buf[:n])
+		if err != nil {
+			t.Fatalf("%v ended early: %v\n%s%s", args, err, banner.String(), p.stderr)
+		}
+	}
+	for name, field := range map[string]*string{"edge": &p.edge, "router": &p.router, "admin": &p.admin} {
+		if m := regexp.MustCompile(name + ` +(http://[0-9.:]+)`).FindStringSubmatch(banner.String()); m != nil {
+			*field = m[1]
+		}
+	}
+	return p
+}
+
+// left describes what the program left behind.
+func (p *program) left() string {
+	files, _ := filepath.Glob(p.tmp + "/*")
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range lines {
+		if line, err := os.ReadFile(f); err == nil && bytes.Contains(line, []byte(p.tmp)) {
+			files = append(files, strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return strings.Join(files, "\n")
+}
+
+func (p *program) wantNothingLeft(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); p.left() != ""; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("left behind:\n%s", p.left())
+		}
+	}
+}
+
+type response struct {
+	*http.Response
+	body string
+}
+
+func get(t *testing.T, method, url, agent string, header ...string) response {
+	t.Helper()
+	r, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("User-Agent", agent)
+	r.Header.Set("Accept-Encoding", "identity")
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	client := http.Client{Timeout: 40 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response{res, string(body)}
+}
+
+func (r response) cache() string { return r.Header.Get("X-Stillpage-Cache") }
+
+const (
+	bot    = "Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)"
+	person = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
+)
+
+// What README's tour shows.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	p := start(t, "--demo")
+	item := p.edge + "/items/brass-kettle"
+
+	page := get(t, "GET", item, bot)
+	for _, want := range []string{"<h1>Brass Kettle</h1>", "€74.00", `"@type":"Product"`, ".price { color:", "Tea Tin", `rel="canonical"`} {
+		if !strings.Contains(page.body, want) {
+			t.Errorf("bot's page lacks %q:\n%s", want, page.body)
+		}
+	}
+	if strings.Contains(page.body, "<script type=\"module\"") || page.StatusCode != 200 || page.cache() != "miss" {
+		t.Errorf("bot's page: got %d %q:\n%s", page.StatusCode, page.cache(), page.body)
+	}
+	if again := get(t, "GET", item, bot); again.cache() != "hit" || again.body != page.body {
+		t.Errorf("second request: got %q, want the same page as a hit", again.cache())
+	}
+	if zipped := get(t, "GET", item, bot, "Accept-Encoding", "gzip"); zipped.Header.Get("Content-Encoding") != "gzip" || len(zipped.body) >= len(page.body) {
+		t.Errorf("gzip: got %q, %d bytes", zipped.Header.Get("Content-Encoding"), len(zipped.body))
+	}
+	if head := get(t, "HEAD", item, bot); head.body != "" || head.Header.Get("Content-Length") != fmt.Sprint(len(page.body)) {
+		t.Errorf("HEAD: got %q, Content-Length %s", head.body, head.Header.Get("Content-Length"))
+	}
+	if shell := get(t, "GET", item, person); !strings.Contains(shell.body, `<div id="app"></div>`) || strings.Contains(shell.body, "Kettle") || shell.cache() != "" {
+		t.Errorf("person: got %s", shell.body)
+	}
+	if missing := get(t, "GET", p.edge+"/items/nothing", bot); missing.StatusCode != 404 || !strings.Contains(missing.body, "Not found") {
+		t.Errorf("missing item: got %d", missing.StatusCode)
+	}
+	if moved := get(t, "GET", p.edge+"/old/tea-tin", bot); moved.StatusCode != 301 || moved.Header.Get("Location") != "/items/tea-tin" || moved.body != "" {
+		t.Errorf("moved item: got %d %q", moved.StatusCode, moved.Header.Get("Location"))
+	}
+	if asset := get(t, "GET", p.edge+"/app.js", bot); !strings.Contains(asset.Header.Get("Content-Type"), "javascript") {
+		t.Errorf("asset: got %v", asset.Header)
+	}
+	if api := get(t, "GET", p.router+"/"+strings.Replace(item, "http://127.0.0.1", "http://localhost", 1), bot); !strings.Contains(api.body, "Brass Kettle") {
+		t.Errorf("by the router, under the machine's other name: got %d %s", api.StatusCode, api.body)
+	}
+	if health := get(t, "GET", p.admin+"/healthz", ""); health.StatusCode != 200 || health.body != "ok\n" {
+		t.Errorf("health: got %d %q", health.StatusCode, health.body)
+	}
+}
+
+func (p *program) renders(t *testing.T) int {
+	t.Helper()
+	var s struct {
+		Renderer struct{ Renders int }
+		Pages    int
+	}
+	if err := json.Unmarshal([]byte(get(t, "GET", p.admin+"/v1/status", "").body), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s.Renderer.Renders
+}
+
+func TestTenBotsOneRender(t *testing.T) {
+	t.Parallel()
+	p := start(t, "--demo")
+	sources := make(chan string, 10)
+	for range cap(sources) {
+		go func() { sources <- get(t, "GET", p.edge+"/items/oak-board", bot).cache() }()
+	}
+	count := map[string]int{}
+	for range cap(sources) {
+		count[<-sources]++
+	}
+	if n := p.renders(t); n != 1 || count["miss"] != 1 || count["miss"]+count["coalesced"]+count["hit"] != 10 {
+		t.Errorf("got %d renders and %v, want one render, one miss", n, count)
+	}
+}
+
+func TestStopFinishesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	asked, release := make(chan struct{}), make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api" {
+			close(asked)
+			<-release
+			io.WriteString(w, "data")
+			return
+		}
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, `<p id=p></p><script>fetch("/api").then((r) => r.text()).then(() => fetch("/late.txt")).then(() => p.append("finished"))</script>`)
+	}))
+	defer app.Close()
+	p := start(t, "--origin", app.URL)
+	answer := make(chan response, 1)
+	go func() { answer <- get(t, "GET", p.edge+"/", bot) }()
+	<-asked
+	p.Process.Signal(syscall.SIGTERM)
+	addr := strings.TrimPrefix(p.edge, "http://")
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			break // no longer accepted
+		}
+		conn.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("still accepting after SIGTERM")
+		}
+	}
+	close(release)
+	if got := <-answer; got.StatusCode != 200 || !strings.Contains(got.body, "finished") {
+		t.Errorf("in flight: got %d %q, want the whole page", got.StatusCode, got.body)
+	}
+	if err := p.Wait(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	if left := p.left(); left != "" {
+		t.Errorf("left behind:\n%s", left)
+	}
+}
+
+func TestKillLeavesNothing(t *testing.T) {
+	t.Parallel()
+	p := start(t, "--demo")
+	get(t, "GET", p.edge+"/about", bot)
+	if p.left() == "" {
+		t.Fatal("no process and no file is seen while it runs")
+	}
+	p.Process.Kill()
+	p.Wait()
+	p.wantNothingLeft(t)
+}
+
+func TestDataSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, "<p>kept</p>")
+	}))
+	defer app.Close()
+	data := filepath.Join(t.TempDir(), "data")
+	for _, want := range []string{"miss", "hit"} {
+		p := start(t, "--site", app.URL, "--data", data)
+		if got := get(t, "GET", p.router+"/"+app.URL+"/page", bot); got.cache() != want || !strings.Contains(got.body, "kept") {
+			t.Errorf("got %q %q, want %s", got.cache(), got.body, want)
+		}
+		if want == "miss" {
+			out, err := command(t, t.TempDir(), "serve", "--demo", "--data", data, "--listen=127.0.0.1:0", "--router-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0").CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "another stillpage uses this data directory") {
+				t.Errorf("second program on one directory: got %v, %s", err, out)
+			}
+		}
+		p.Process.Signal(syscall.SIGTERM)
+		if err := p.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	t.Parallel()
+	var asked sync.Map
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked.Store(r.URL.Path, true) }))
+	defer app.Close()
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	p := start(t, "--site", closed.URL, "--token", "secret")
+	for _, tt := range []struct {
+		path   string
+		status int
+		reason string
+	}{
+		{"/" + app.URL + "/x", 404, "site-unknown"},
+		{"/not-a-url", 404, "url-invalid"},
+		{"/" + closed.URL + "/x", 502, "origin-unreachable"},
+		{"/" + closed.URL + "/x", 502, "origin-unreachable"}, // it was not kept as a page
+	} {
+		got := get(t, "GET", p.router+tt.path, bot, "X-Prerender-Token", "secret")
+		if got.StatusCode != tt.status || got.Header.Get("X-Stillpage-Reason") != tt.reason {
+			t.Errorf("%s: got %d %q, want %d %q", tt.path, got.StatusCode, got.Header.Get("X-Stillpage-Reason"), tt.status, tt.reason)
+		}
+	}
+	if got := get(t, "GET", p.router+"/"+closed.URL+"/", bot); got.StatusCode != 403 {
+		t.Errorf("without the token: got %d, want 403", got.StatusCode)
+	}
+	asked.Range(func(path, _ any) bool {
+		t.Errorf("the unknown site was asked for %s", path)
+		return true
+	})
+}
+
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"serve"}, exitUsage, "give --site URL"},
+		{[]string{"serve", "--demo", "--concurrency", "many"}, exitUsage, "must be a number from 1 to 256"},
+		{[]string{"serve", "--demo", "--listen", taken.Addr().String(), "--router-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, exitFailure, "is in use"},
+		{[]string{"serve", "--site=http://a.example", "--site=https://A.example", "--router-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, exitUsage, "given twice"},
+		{[]string{"nonsense"}, exitUsage, "there is no command"},
+		{[]string{"render"}, exitUsage, "takes one URL"},
+		{[]string{"render", "example.com"}, exitUsage, "write it like https://"},
+		{[]string{"render", "http://127.0.0.1:1/"}, exitFailure, "origin unreachable"},
+		{[]string{"render", "--chromium=/nonexistent", "http://127.0.0.1:1/"}, exitFailure, "/nonexistent"},
+		{[]string{"help"}, exitOK, "STILLPAGE_EGRESS_ALLOW"},
+		{[]string{"serve", "--help"}, exitOK, "--egress-allow"},
+		{nil, exitOK, "stillpage render URL"},
+		{[]string{"version"}, exitOK, "stillpage dev"},
+	} {
+		cmd := command(t, t.TempDir(), tt.args...)
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(string(out), tt.want) {
+			t.Errorf("stillpage %q: got exit %d, %q; want %d and %q", tt.args, code, out, tt.code, tt.want)
+		}
+	}
+}
+
+func TestRenderCommand(t *testing.T) {
+	t.Parallel()
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, `<meta name="prerender-status-code" content="410"><p id=p></p>
+<script>p.append(location.search + location.hash); document.title = "T"</script><script src="https://www.google-analytics.com/a.js"></script><script>oops()</script>`)
+	}))
+	defer app.Close()
+	url := app.URL + "/p?utm_source=kept&x=%2C#!/route"
+	tmp := t.TempDir()
+	out, err := command(t, tmp, "render", url).Output()
+	if err != nil || !strings.Contains(string(out), "?utm_source=kept&amp;x=%2C#!/route</p>") {
+		t.Errorf("got %v, %s", err, out)
+	}
+
+	shot := filepath.Join(t.TempDir(), "shot.png")
+	out, err = command(t, tmp, "render", url, "--json", "--screenshot", shot).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		URL, Title        string
+		Status            int
+		Headers           http.Header
+		Timings           map[string]float64
+		Sizes             struct{ HTML, Transferred int }
+		Requests          int
+		Warnings, Blocked []string
+		Failed            []any
+	}
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got.URL != url || got.Status != 410 || got.Title != "T" || got.Headers.Get("Content-Type") == "" || got.Timings["total"] <= 0 ||
+		got.Sizes.HTML == 0 || got.Sizes.Transferred == 0 || got.Requests != 2 ||
+		len(got.Blocked) != 1 || len(got.Warnings) != 1 || got.Failed == nil {
+		t.Errorf("got %s", out)
+	}
+	f, err := os.Open(shot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := png.Decode(f); err != nil {
+		t.Errorf("screenshot: %v", err)
+	}
+	if left, _ := filepath.Glob(tmp + "/*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
