@@ -98,11 +98,12 @@ func startProcess(path, proxy string, log *slog.Logger) (*process, error) {
 	return p, nil
 }
 
+// isLost says whether Chromium is gone or being killed.
 func (p *process) isLost() bool {
 	select {
 	case <-p.lost:
 		return true
 	default:
-		return false
+		return p.ctx.Err() != nil
 	}
 }

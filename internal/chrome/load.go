@@ -67,9 +67,8 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 		changed: make(chan struct{}, 1), inFlight: map[network.RequestID]string{},
 	}
 	watch := stopwatch{last: l.started}
-	l.tab, err = newTab(ctx, p, target.Device, r.config.Blocked)
-	if err != nil {
-		return nil, deadlineIs(prerender.ErrRenderTimeout, err)
+	if l.tab, err = r.openTab(ctx, p, target.Device); err != nil {
+		return nil, err
 	}
 	defer l.tab.close()
 	if err := chromedp.Listen(l.tab.ctx, l.onEvent); err != nil {
@@ -91,6 +90,29 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 	c.Phases = watch.phases
 	l.summarise(c)
 	return c, nil
+}
+
+// tabTimeout is how long a healthy Chromium may take to open a tab. It needs a
+// tenth of a second; a machine with all its cores busy, one or two.
+const tabTimeout = 5 * time.Second
+
+// openTab opens a tab, or kills a Chromium that does not: one that has lost its
+// zygote answers commands, and never starts another page.
+func (r *Renderer) openTab(ctx context.Context, p *process, device prerender.Device) (*tab, error) {
+	tabCtx, cancel := context.WithTimeout(ctx, tabTimeout)
+	defer cancel()
+	t, err := newTab(tabCtx, p, device, r.config.Blocked)
+	if err == nil {
+		return t, nil
+	}
+	if ctx.Err() != nil {
+		return nil, deadlineIs(prerender.ErrRenderTimeout, err)
+	}
+	if tabCtx.Err() != nil && !p.isLost() {
+		r.config.Log.Error("Chromium opens no tab; killing it", "pid", p.pid, "after", tabTimeout)
+		p.stop()
+	}
+	return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
 }
 
 // finish waits for the page and serialises it.
