@@ -243,7 +243,7 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 			return
 		}
 		w.Header().Set("Content-Type", "text/html")
-		io.WriteString(w, `<p id=p></p><script>fetch("/api").then((r) => r.text()).then(() => fetch("/late.txt")).then(() => p.append("finished"))</script>`)
+		io.WriteString(w, `<p id=p></p><script>fetch("/api").then((r) => r.text()).then(() => fetch("/late.txt")).then((r) => p.append(r.ok ? "finished" : "cut off"))</script>`)
 	}))
 	defer app.Close()
 	p := start(t, "--origin", app.URL)

@@ -99,3 +99,13 @@ func TestUnusableDirectory(t *testing.T) {
 		t.Errorf("Open of a file: got %v, want an error that names it", err)
 	}
 }
+
+func FuzzRecord(f *testing.F) {
+	f.Add([]byte{1, 2, '{', '}', 'b'})
+	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Fuzz(func(t *testing.T, record []byte) {
+		if snap, err := boltstore.Decode(record); (snap == nil) == (err == nil) {
+			t.Errorf("got %v, %v, want one of them", snap, err)
+		}
+	})
+}
