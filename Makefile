@@ -13,11 +13,13 @@ help: ## list the targets
 run: deps build ## run everything on this machine, in front of a demo shop: http://127.0.0.1:8080
 	./bin/stillpage serve --demo
 
-test: deps ## run all tests, with the real Chromium and the race detector
+test: ## run all tests, with the real Chromium and the race detector
+	@scripts/deps.sh cc
 	go test -race ./...
 
 lint: ## gofmt, go vet, staticcheck, govulncheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
+	go mod tidy -diff
 	go vet ./...
 	go run $(STATICCHECK) ./...
 	@GOVULNCHECK=$(GOVULNCHECK) scripts/govulncheck.sh

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what Stillpage needs beside Go, if it is missing: Chromium and fonts.
-# Says what it installs, and on other systems what is missing.
+# Installs what Stillpage needs beside Go, if it is missing: Chromium and fonts,
+# and with the argument "cc" a C compiler, which the race detector needs. Says
+# what it installs, and on other systems what is missing.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -17,11 +18,14 @@ for name in chromium-headless-shell chromium chromium-browser google-chrome goog
 done
 fonts=
 if has fc-list && [ -n "$(fc-list 2>/dev/null | head -n 1)" ]; then fonts=yes; fi
-if [ -n "$chromium" ] && [ -n "$fonts" ]; then exit 0; fi
+cc=yes
+if [ "${1-}" = cc ] && ! has "${CC:-cc}" && ! has gcc; then cc=; fi
+if [ -n "$chromium" ] && [ -n "$fonts" ] && [ -n "$cc" ]; then exit 0; fi
 
 if ! has apt-get; then
 	[ -n "$chromium" ] || say "Chromium is missing; install Chromium or Google Chrome, so that one of chromium-headless-shell, chromium or google-chrome is in PATH"
 	[ -n "$fonts" ] || say "no fonts were found (fontconfig's fc-list); install some, such as Liberation and Noto"
+	[ -n "$cc" ] || say "a C compiler is missing, which go test -race needs"
 	exit 1
 fi
 
@@ -44,6 +48,7 @@ available() {
 say "updating package lists"
 $sudo apt-get update -q >&2
 
+[ -n "$cc" ] || install gcc libc6-dev
 [ -n "$fonts" ] || install fontconfig fonts-liberation
 if [ -z "$chromium" ]; then
 	if available chromium-headless-shell; then

@@ -33,7 +33,7 @@ func render(ctx context.Context, args []string, getenv func(string) string, stdo
 		return usageError{err}
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	renderer, stop, err := startRenderer(cfg.Chrome, egress.Config{
+	renderer, stop, err := startRenderer(ctx, cfg.Chrome, egress.Config{
 		Policy: egress.Policy{Allow: cfg.EgressAllow, Sites: map[string]bool{page.Site.Origin.HostPort(): true}},
 		Log:    log,
 	})
@@ -95,12 +95,12 @@ func pageOf(cfg config.Render) (prerender.Page, error) {
 }
 
 // startRenderer starts the egress proxy and Chromium behind it. stop ends both.
-func startRenderer(cfg config.Chrome, egressConfig egress.Config) (_ *chrome.Renderer, stop func(), err error) {
+func startRenderer(ctx context.Context, cfg config.Chrome, egressConfig egress.Config) (_ *chrome.Renderer, stop func(), err error) {
 	proxy, err := egress.Start(egressConfig)
 	if err != nil {
 		return nil, nil, err
 	}
-	renderer, err := chrome.Start(chrome.Config{
+	renderer, err := chrome.Start(ctx, chrome.Config{
 		Binary: cfg.Chromium, Concurrency: cfg.Concurrency, Egress: proxy, Log: egressConfig.Log,
 	})
 	if err != nil {

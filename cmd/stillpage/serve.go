@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/stillpage/stillpage/internal/admin"
@@ -55,7 +56,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 		return err
 	}
 	defer store.Close()
-	renderer, stopRenderer, err := startRenderer(cfg.Chrome, egressConfig(cfg, list, addresses, log))
+	renderer, stopRenderer, err := startRenderer(ctx, cfg.Chrome, egressConfig(cfg, list, addresses, log))
 	if err != nil {
 		return err
 	}
@@ -136,15 +137,17 @@ func sites(cfg config.Serve, a addresses) []prerender.Site {
 	return list
 }
 
-// edgeNames are the hosts by which this machine's users know the edge.
+// edgeNames are the hosts by which this machine's users know the edge, that
+// which it listens on first.
 func edgeNames(a addresses) []string {
-	_, port, err := net.SplitHostPort(a.edge)
+	bound, port, err := net.SplitHostPort(a.edge)
 	if err != nil {
-		return nil
+		return nil // there is no edge
 	}
 	var names []string
-	for _, host := range []string{"127.0.0.1", "localhost"} {
-		if name, err := prerender.NormalizeHost("http", net.JoinHostPort(host, port)); err == nil {
+	for _, host := range []string{bound, "127.0.0.1", "localhost"} {
+		name, err := prerender.NormalizeHost("http", net.JoinHostPort(host, port))
+		if err == nil && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
@@ -164,7 +167,11 @@ func egressConfig(cfg config.Serve, list prerender.SiteList, a addresses, log *s
 		c.Policy.Sites[site.Origin.HostPort()] = true
 	}
 	for _, name := range edgeNames(a) {
-		c.Routes[prerender.Origin{Scheme: "http", Host: name}.HostPort()] = a.ownEdge
+		// Not for an edge that stands for a site elsewhere: the pages of a public
+		// site have no business with this machine.
+		if site, ok := list[name]; ok {
+			c.Routes[site.Origin.HostPort()] = a.ownEdge
+		}
 	}
 	return c
 }

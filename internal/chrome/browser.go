@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,10 +35,12 @@ type process struct {
 	pid       int             // of the keeper, the leader of its session
 	product   string          // "Chrome/156.0.0.0"
 	userAgent string          // without "Headless"
+	lastTab   atomic.Int64    // when a tab was last opened, in nanoseconds of Unix time
 }
 
-// startProcess starts Chromium under a keeper.
-func startProcess(path, proxy string, log *slog.Logger) (*process, error) {
+// startProcess starts Chromium under a keeper. ctx can end the start, and means
+// nothing to Chromium afterwards.
+func startProcess(ctx context.Context, path, proxy string, log *slog.Logger) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -49,13 +52,16 @@ func startProcess(path, proxy string, log *slog.Logger) (*process, error) {
 	defer lock.Close() // the keeper has it by then
 	alive, orders, err := os.Pipe()
 	if err != nil {
+		removeDir(dir)
 		return nil, fmt.Errorf("pipe to keeper: %w", err)
 	}
 	defer alive.Close()
 
+	var keeper *exec.Cmd
 	options := append(flags(dir, proxy),
 		chromedp.ExecPath(self),
 		chromedp.ModifyCmdFunc(func(cmd *exec.Cmd) {
+			keeper = cmd
 			cmd.Args = append([]string{keeperName, dir, path}, cmd.Args[1:]...)
 			cmd.Stdin = alive
 			cmd.ExtraFiles = append(cmd.ExtraFiles, lock) // lockFD, after the two pipes
@@ -64,35 +70,41 @@ func startProcess(path, proxy string, log *slog.Logger) (*process, error) {
 			cmd.WaitDelay = stopTimeout
 		}))
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, stopBrowser := chromedp.NewContext(allocator, chromedp.WithBrowserOption(chromedp.WithBrowserLogf(
+	life, stopBrowser := chromedp.NewContext(allocator, chromedp.WithBrowserOption(chromedp.WithBrowserLogf(
 		func(format string, args ...any) { log.Debug("chromedp: " + fmt.Sprintf(format, args...)) },
 	)))
-	p := &process{ctx: ctx}
+	p := &process{ctx: life}
 	p.stop = sync.OnceFunc(func() {
 		stopBrowser()
 		stopAllocator() // waits for the keeper
 		orders.Close()
 		// The rest is done already, unless the keeper was killed.
-		killSession(p.pid)
+		if keeper != nil && keeper.Process != nil {
+			killSession(keeper.Process.Pid)
+		}
 		removeDir(dir)
 	})
 
 	// A deadline on the context of chromedp's first call would end the browser
 	// with it, so a start that takes too long is ended by stopping.
-	timer := time.AfterFunc(startTimeout, p.stop)
-	defer timer.Stop()
-	version, err := chromedp.CallBrowser(ctx, browser.GetVersion, cdp.Empty{})
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	unhook := context.AfterFunc(ctx, p.stop)
+	version, err := chromedp.CallBrowser(life, browser.GetVersion, cdp.Empty{})
+	if !unhook() && err == nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		p.stop()
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
-	b := chromedp.FromContext(ctx).Browser
+	b := chromedp.FromContext(life).Browser
 	p.lost = b.LostConnection
 	p.pid = b.Process().Pid
 	p.product = version.Product
 	p.userAgent = strings.ReplaceAll(version.UserAgent, "HeadlessChrome/", "Chrome/")
 	go func() {
-		chromedp.WaitClosed(ctx) // the keeper's end; Chromium may live on without it
+		chromedp.WaitClosed(life) // the keeper's end; Chromium may live on without it
 		p.stop()
 	}()
 	return p, nil

@@ -55,11 +55,16 @@ func (c *Capture) apply(s serialised) {
 	if s.Status != 0 {
 		c.Status = s.Status
 	}
+	wished := map[string]bool{}
 	for _, h := range s.Headers {
 		name := http.CanonicalHeaderKey(h[0])
 		if !validHeader(name, h[1]) || forbiddenWishes[name] || strings.HasPrefix(name, "X-Stillpage-") {
 			c.Warnings = append(c.Warnings, "the page asks for header "+h[0]+", which it cannot set")
 			continue
+		}
+		if !wished[name] {
+			c.Header.Del(name) // the page knows better than the origin
+			wished[name] = true
 		}
 		c.Header.Add(name, h[1])
 	}

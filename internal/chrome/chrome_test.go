@@ -36,7 +36,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer proxy.Close()
-	shared, err = chrome.Start(chrome.Config{Egress: proxy, Log: quiet, Blocked: []string{"http://*:*/blocked/*"}})
+	shared, err = chrome.Start(context.Background(), chrome.Config{Egress: proxy, Log: quiet, Blocked: []string{"http://*:*/blocked/*"}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

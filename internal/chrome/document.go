@@ -12,6 +12,7 @@ import (
 
 // document is the origin's answer to the request for the page itself.
 type document struct {
+	url    string
 	status int
 	header http.Header
 
@@ -22,15 +23,20 @@ type document struct {
 }
 
 // egressFailureHeader marks the responses that come from the proxy itself (see
-// package egress, which removes it from what origins send).
+// package egress, which removes it from what plain HTTP origins send).
 const egressFailureHeader = "X-Stillpage-Egress-Failure"
 
-// maxFile bounds a document that is handed on and not rendered: what a Lambda
-// function may answer.
-const maxFile = 6 << 20
+const (
+	// maxFile bounds a document that is handed on and not rendered: what a Lambda
+	// function may answer.
+	maxFile = 6 << 20
+
+	// maxBody bounds a rendered page. Google reads the first 15 MB of a page.
+	maxBody = 16 << 20
+)
 
 func newDocument(ev *fetch.EventRequestPaused) *document {
-	d := &document{status: int(ev.ResponseStatusCode), header: http.Header{}}
+	d := &document{url: ev.Request.URL, status: int(ev.ResponseStatusCode), header: http.Header{}}
 	for _, h := range ev.ResponseHeaders {
 		d.header.Add(h.Name, h.Value)
 	}
@@ -38,7 +44,10 @@ func newDocument(ev *fetch.EventRequestPaused) *document {
 }
 
 // isEgressFailure says whether the egress proxy answered in the origin's place.
-func (d *document) isEgressFailure() bool { return d.header.Get(egressFailureHeader) != "" }
+// Only the answers to plain HTTP are the proxy's to mark.
+func (d *document) isEgressFailure() bool {
+	return d.header.Get(egressFailureHeader) != "" && strings.HasPrefix(d.url, "http:")
+}
 
 // isRedirect says whether a browser would go elsewhere.
 func (d *document) isRedirect() bool {

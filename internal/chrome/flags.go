@@ -49,6 +49,9 @@ func flags(dir, proxy string) []chromedp.ExecAllocatorOption {
 		// /dev/shm is 64 MB in a container and missing on Lambda; TMPDIR is ours.
 		"disable-dev-shm-usage",
 
+		// A page that opens others would have them rendered at its side.
+		"block-new-web-contents",
+
 		// Nothing but the page uses the network.
 		"disable-background-networking",
 		"disable-component-update",

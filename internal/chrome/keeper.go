@@ -78,7 +78,7 @@ func keep(dir string, command []string) (int, error) {
 
 	go func() {
 		waitForStop()
-		killGroup(process.Pid)
+		killSession(os.Getpid())
 	}()
 	return reap(process.Pid), nil
 }
@@ -114,7 +114,7 @@ func reap(browser int) int {
 			// Again and again: a child may fork while it is being killed.
 			go func() {
 				for {
-					killGroup(browser)
+					killSession(os.Getpid())
 					time.Sleep(10 * time.Millisecond)
 				}
 			}()
@@ -122,15 +122,11 @@ func reap(browser int) int {
 	}
 }
 
-func killGroup(pgid int) { unix.Kill(-pgid, unix.SIGKILL) }
-
-// killSession kills the processes of the session that a keeper leads, for when
-// the keeper itself is dead. On Debian, Chromium is the child of a shell script,
-// so the order to die with its parent reaches the script alone.
+// killSession kills the processes of the session that a keeper leads, but for
+// the keeper. The program does so too when the keeper is dead: on Debian,
+// Chromium is the child of a shell script, so the order to die with its parent
+// reaches the script alone.
 func killSession(leader int) {
-	if leader == 0 {
-		return
-	}
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return
@@ -146,7 +142,7 @@ func killSession(leader int) {
 		fmt.Sscan(string(stat), &pid)
 		_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
 		fmt.Sscan(rest, &state, &ppid, &group, &session)
-		if session == leader {
+		if session == leader && pid != leader {
 			unix.Kill(pid, unix.SIGKILL)
 		}
 	}
@@ -177,10 +173,12 @@ func newDir() (dir string, lock *os.File, err error) {
 	}
 	lock, err = os.Open(dir)
 	if err != nil {
+		removeDir(dir)
 		return "", nil, fmt.Errorf("browser's directory: %w", err)
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		lock.Close()
+		removeDir(dir)
 		return "", nil, fmt.Errorf("lock browser's directory %s: %w", dir, err)
 	}
 	return dir, lock, nil

@@ -2,6 +2,7 @@ package chrome_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -30,7 +31,7 @@ func own(t *testing.T, policy egress.Policy, concurrency int) (*chrome.Renderer,
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { proxy.Close() })
-	r, err := chrome.Start(chrome.Config{Egress: proxy, Log: quiet, Concurrency: concurrency})
+	r, err := chrome.Start(context.Background(), chrome.Config{Egress: proxy, Log: quiet, Concurrency: concurrency})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,6 +232,29 @@ Promise.allSettled(tries).then((r) => p.append(r.map((x) => x.status + (x.value 
 	}
 }
 
+// A Chromium that never comes up must not hold up anybody longer than they wait.
+func TestChromiumThatHangs(t *testing.T) {
+	proxy, err := egress.Start(egress.Config{Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	hangs := filepath.Join(t.TempDir(), "chromium")
+	if err := os.WriteFile(hangs, []byte("#!/bin/sh\nsleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := chrome.Start(ctx, chrome.Config{Binary: hangs, Egress: proxy, Log: quiet}); !errors.Is(err, prerender.ErrRendererDown) {
+		t.Errorf("got %v, want ErrRendererDown", err)
+	}
+	if left, _ := filepath.Glob(tmp + "/*"); len(left) != 0 || len(processes(t, tmp)) != 0 {
+		t.Errorf("left behind: %v, %v", left, processes(t, tmp))
+	}
+}
+
 func TestNoChromium(t *testing.T) {
 	proxy, err := egress.Start(egress.Config{Log: quiet})
 	if err != nil {
@@ -240,7 +264,7 @@ func TestNoChromium(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	for _, binary := range []string{"/nonexistent/chromium", "/bin/false"} {
-		_, err := chrome.Start(chrome.Config{Binary: binary, Egress: proxy, Log: quiet})
+		_, err := chrome.Start(context.Background(), chrome.Config{Binary: binary, Egress: proxy, Log: quiet})
 		if !errors.Is(err, prerender.ErrRendererDown) || !strings.Contains(err.Error(), binary) {
 			t.Errorf("%s: got %v, want ErrRendererDown and the path", binary, err)
 		}

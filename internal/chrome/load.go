@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/inspector"
+	cdpio "github.com/chromedp/cdproto/io"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
@@ -42,28 +44,34 @@ type load struct {
 	page    prerender.Page
 	egress  Egress
 	started time.Time
+	process *process
 	tab     *tab
 
 	changed chan struct{} // has a value when something below has changed
 
-	mu       sync.Mutex
-	asked    bool      // the document was asked for
-	doc      *document // nil until the origin has answered
-	err      error     // why the document cannot be had
-	idle     bool      // no request for half a second, see ready
-	crashed  bool
-	inFlight map[network.RequestID]string // URLs
-	blocked  []string
-	failed   []Failure
-	warnings []string
-	requests int
-	bytes    int64
+	mu        sync.Mutex
+	url       string         // the document's, as the browser spells it
+	asked     bool           // the document was asked for
+	doc       *document      // nil until the origin has answered
+	err       error          // why the document cannot be had
+	elsewhere string         // where the page has sent its visitor by itself
+	reloads   int            // of the page by itself
+	first     cdp.LoaderID   // of the document that navigate loaded
+	loaders   []cdp.LoaderID // of the documents in the main frame, in their order
+	idle      cdp.LoaderID   // the document that has made no request for half a second, see ready
+	crashed   bool
+	inFlight  map[network.RequestID]string // URLs
+	blocked   []string
+	failed    []Failure
+	warnings  []string
+	requests  int
+	bytes     int64
 }
 
 // capture loads a page in a new tab of p and takes it when it is ready.
 func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Page, options Options) (_ *Capture, err error) {
 	l := &load{
-		page: target, egress: r.config.Egress, started: time.Now(),
+		page: target, egress: r.config.Egress, process: p, started: time.Now(),
 		changed: make(chan struct{}, 1), inFlight: map[network.RequestID]string{},
 	}
 	watch := stopwatch{last: l.started}
@@ -87,6 +95,9 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 			return nil, err
 		}
 	}
+	if len(c.Body) > maxBody {
+		return nil, fmt.Errorf("%s has %d bytes when rendered, and at most %d are kept: %w", target.URL, len(c.Body), maxBody, prerender.ErrContentRefused)
+	}
 	c.Phases = watch.phases
 	l.summarise(c)
 	return c, nil
@@ -108,7 +119,9 @@ func (r *Renderer) openTab(ctx context.Context, p *process, device prerender.Dev
 	if ctx.Err() != nil {
 		return nil, deadlineIs(prerender.ErrRenderTimeout, err)
 	}
-	if tabCtx.Err() != nil && !p.isLost() {
+	// A machine that is merely slow has opened another tab meanwhile.
+	stuck := time.Since(time.Unix(0, p.lastTab.Load())) > tabTimeout
+	if tabCtx.Err() != nil && stuck && !p.isLost() {
 		r.config.Log.Error("Chromium opens no tab; killing it", "pid", p.pid, "after", tabTimeout)
 		p.stop()
 	}
@@ -124,9 +137,15 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 	}
 	c.Partial = partial
 	s, err := l.serialise(ctx)
+	if err != nil && ctx.Err() == nil && l.process.ctx.Err() == nil {
+		s, err = l.serialise(ctx) // the page has just reloaded itself, and its world was gone
+	}
 	watch.lap("serialise")
 	if err != nil {
 		return deadlineIs(prerender.ErrRenderTimeout, err)
+	}
+	if done, err := l.outcome(c); done || err != nil {
+		return err
 	}
 	c.apply(s)
 	if options.Screenshot {
@@ -140,12 +159,32 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 	return nil
 }
 
+// outcome looks at what became of the document while the page ran. It returns
+// true if the page is not to be shown: it has sent its visitor elsewhere.
+func (l *load) outcome(c *Capture) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return false, l.err
+	}
+	c.Status, c.Header = l.doc.status, l.doc.handedOn() // a reload's are newer
+	if l.elsewhere == "" {
+		return false, nil
+	}
+	// What a visitor's browser would do. 302: a script's decision says nothing
+	// of permanence.
+	c.Status, c.Body, c.Partial = http.StatusFound, nil, ""
+	c.Header = http.Header{"Location": {l.elsewhere}}
+	return true, nil
+}
+
 // navigate asks for the document and returns the origin's answer. If that is a
 // web page, the browser has begun to show it.
 func (l *load) navigate(ctx context.Context) (*document, error) {
 	res, err := cdp.Call(ctx, l.tab.target, page.Navigate, page.NavigateParams{URL: l.page.URL})
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.first = res.LoaderID
 	switch {
 	case l.err != nil:
 		return nil, l.err
@@ -157,20 +196,20 @@ func (l *load) navigate(ctx context.Context) (*document, error) {
 		return nil, deadlineIs(prerender.ErrOriginTimeout, err)
 	case err != nil:
 		return nil, deadlineIs(prerender.ErrRenderTimeout, err)
-	case l.doc != nil && l.doc.status >= 400:
+	case l.doc != nil && res.ErrorText == "net::ERR_HTTP_RESPONSE_CODE_FAILURE":
 		// The body was empty, for which the browser shows a page of its own.
 		l.doc.final = true
 		return l.doc, nil
 	default:
-		return nil, l.navigationError(res.ErrorText)
+		return nil, l.navigationError(res.ErrorText, l.page.Site.Origin.HostPort())
 	}
 }
 
 // navigationError turns the browser's word for a failed navigation into an
 // error. The egress proxy knows more: "net::ERR_TUNNEL_CONNECTION_FAILED" is
 // all that a browser says of what it told it.
-func (l *load) navigationError(text string) error {
-	if err := l.egress.Failure(l.page.Site.Origin.HostPort(), l.started); err != nil {
+func (l *load) navigationError(text, hostPort string) error {
+	if err := l.egress.Failure(hostPort, l.started); err != nil {
 		return err
 	}
 	if strings.Contains(text, "TIMED_OUT") {
@@ -217,7 +256,7 @@ func (l *load) onEvent(ev any) {
 	case *fetch.EventRequestPaused:
 		go l.onPaused(ev)
 	case *network.EventRequestWillBeSent:
-		l.inFlight[ev.RequestID] = ev.Request.URL
+		l.inFlight[ev.RequestID] = short(ev.Request.URL)
 		l.requests++
 	case *network.EventLoadingFinished:
 		delete(l.inFlight, ev.RequestID)
@@ -229,9 +268,7 @@ func (l *load) onEvent(ev any) {
 		go l.tab.target.Call(l.tab.ctx, page.HandleJavaScriptDialog.Method,
 			page.HandleJavaScriptDialogParams{Accept: ev.Type == page.DialogTypeBeforeunload}, nil)
 	case *page.EventLifecycleEvent:
-		if ev.FrameID == l.mainFrame() {
-			l.idle = ev.Name == "networkIdle" || l.idle && ev.Name != "init"
-		}
+		l.onLifecycle(ev)
 	case *runtime.EventExceptionThrown:
 		l.warn("uncaught: " + exceptionText(ev.ExceptionDetails))
 	case *inspector.EventTargetCrashed:
@@ -261,15 +298,46 @@ func (l *load) warn(text string) {
 	}
 }
 
+// short cuts URLs, among which data: URLs are of any length.
+func short(url string) string {
+	const most = 300
+	if len(url) <= most {
+		return url
+	}
+	return url[:most] + "…"
+}
+
+// onLifecycle notes which documents the main frame has had, and when the network
+// fell silent under each. The tab's about:blank falls silent too, perhaps when
+// the page's document is still on its way.
+func (l *load) onLifecycle(ev *page.EventLifecycleEvent) {
+	if ev.FrameID != l.mainFrame() {
+		return
+	}
+	switch ev.Name {
+	case "init":
+		l.loaders = append(l.loaders, ev.LoaderID)
+	case "networkIdle":
+		l.idle = ev.LoaderID
+	}
+}
+
+// isIdle says whether the network is silent under the document that navigate
+// loaded, or under one that has come after it. l.mu is held.
+func (l *load) isIdle() bool {
+	last := len(l.loaders) - 1
+	return last >= 0 && l.idle == l.loaders[last] && slices.Contains(l.loaders, l.first)
+}
+
 func (l *load) onFailed(ev *network.EventLoadingFailed) {
 	url := l.inFlight[ev.RequestID]
 	delete(l.inFlight, ev.RequestID)
 	const most = 200
 	switch {
-	case url == "" || ev.Type == network.ResourceTypeDocument && url == l.page.URL:
+	case url == "" || ev.Type == network.ResourceTypeDocument && url == short(l.url):
 	case ev.BlockedReason == network.BlockedReasonInspector && len(l.blocked) < most:
 		l.blocked = append(l.blocked, url)
-	case ev.BlockedReason != network.BlockedReasonInspector && len(l.failed) < most:
+	case ev.BlockedReason != network.BlockedReasonInspector && !ev.Canceled && len(l.failed) < most:
 		l.failed = append(l.failed, Failure{url, ev.ErrorText})
 	}
 }
@@ -280,10 +348,10 @@ func (l *load) onPaused(ev *fetch.EventRequestPaused) {
 	isResponse := ev.ResponseStatusCode != 0 || ev.ResponseErrorReason != ""
 	isMain := ev.FrameID == l.mainFrame()
 	switch {
+	case isMain && !isResponse && !l.mayLoad(ev.Request.URL):
+		target.Call(ctx, fetch.FailRequest.Method, fetch.FailRequestParams{
+			RequestID: ev.RequestID, ErrorReason: network.ErrorReasonAborted}, nil)
 	case isMain && !isResponse:
-		l.mu.Lock()
-		l.asked = true
-		l.mu.Unlock()
 		// Only this request is marked: a custom header on API calls would make
 		// them fail CORS.
 		target.Call(ctx, fetch.ContinueRequest.Method, fetch.ContinueRequestParams{
@@ -296,20 +364,51 @@ func (l *load) onPaused(ev *fetch.EventRequestPaused) {
 	}
 }
 
+// maxReloads is how often a page may reload itself: once for a cookie that it
+// wants to have set, and twice more.
+const maxReloads = 3
+
+// mayLoad decides on a request for a document in the main frame: the page, and
+// the page again, but no other. That is where a visitor would be sent, and so
+// is the crawler.
+func (l *load) mayLoad(url string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !l.asked:
+		l.asked, l.url = true, url
+		return true
+	case sameDocument(url, l.url):
+		l.reloads++
+		return l.reloads <= maxReloads
+	default:
+		if l.elsewhere == "" {
+			l.elsewhere = url
+		}
+		return false
+	}
+}
+
+// sameDocument compares URLs but for the place in the document.
+func sameDocument(a, b string) bool {
+	a, _, _ = strings.Cut(a, "#")
+	b, _, _ = strings.Cut(b, "#")
+	return a == b
+}
+
 // takeOver records the origin's answer. It returns true if the browser is not
 // to see it.
 func (l *load) takeOver(ctx context.Context, ev *fetch.EventRequestPaused) bool {
-	l.mu.Lock()
-	first := l.doc == nil && l.err == nil
-	l.mu.Unlock()
-	if !first {
-		return false // the page has gone elsewhere by itself
-	}
 	doc := newDocument(ev)
+	l.mu.Lock()
+	isReload := l.doc != nil
+	l.mu.Unlock()
 	var err error
 	switch {
 	case doc.isEgressFailure():
-		err = l.navigationError("refused by the egress proxy")
+		err = l.navigationError("refused by the egress proxy", l.page.Site.Origin.HostPort())
+	case isReload && doc.isRedirect():
+		return false // followed, and mayLoad looks at where to
 	case doc.isRedirect(), doc.isEmpty():
 		doc.final = true
 	case doc.isFile():
@@ -327,14 +426,24 @@ func (l *load) file(ctx context.Context, id fetch.RequestID, doc *document) ([]b
 	if err := doc.tooLarge(); err != nil {
 		return nil, fmt.Errorf("%s is %w: %w", l.page.URL, err, prerender.ErrContentRefused)
 	}
-	res, err := cdp.Call(ctx, l.tab.target, fetch.GetResponseBody, fetch.GetResponseBodyParams{RequestID: id})
+	stream, err := cdp.Call(ctx, l.tab.target, fetch.TakeResponseBodyAsStream, fetch.TakeResponseBodyAsStreamParams{RequestID: id})
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %v: %w", l.page.URL, err, prerender.ErrOriginUnreachable)
 	}
-	if len(res.Body) > maxFile {
-		return nil, fmt.Errorf("%s has %d bytes, and at most %d are handed on: %w", l.page.URL, len(res.Body), maxFile, prerender.ErrContentRefused)
+	var body []byte
+	for {
+		part, err := cdp.Call(ctx, l.tab.target, cdpio.Read, cdpio.ReadParams{Handle: stream.Stream})
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %v: %w", l.page.URL, err, prerender.ErrOriginUnreachable)
+		}
+		body = append(body, part.Data...)
+		if len(body) > maxFile {
+			return nil, fmt.Errorf("%s has more than the %d bytes that are handed on: %w", l.page.URL, maxFile, prerender.ErrContentRefused)
+		}
+		if part.EOF {
+			return body, nil
+		}
 	}
-	return res.Body, nil
 }
 
 // markedHeaders adds the loop marker to the document request.

@@ -26,19 +26,23 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 	defer poll.Stop()
 	for {
 		l.mu.Lock()
-		idle, crashed := l.idle, l.crashed
+		idle, crashed, over := l.isIdle(), l.crashed, l.err != nil || l.elsewhere != ""
 		l.mu.Unlock()
+		if over {
+			return "", nil
+		}
 		if crashed {
 			return "", fmt.Errorf("page %s crashed its process: %w", l.page.URL, prerender.ErrRendererDown)
 		}
 		if idle {
+			// An error is no answer: the page has reloaded itself, or the flag is a
+			// getter that throws.
 			var held bool
-			err := l.evaluate(ctx, "window.prerenderReady === false", 0, &held)
-			if ctx.Err() == nil && err != nil {
-				return "", deadlineIs(prerender.ErrRenderTimeout, err)
-			}
-			if err == nil && !held {
+			if err := l.evaluate(ctx, "window.prerenderReady === false", 0, &held); err == nil && !held {
 				return "", nil
+			}
+			if l.process.isLost() {
+				return "", fmt.Errorf("%w: lost it while %s loaded", prerender.ErrRendererDown, l.page.URL)
 			}
 		}
 		select {

@@ -241,6 +241,87 @@ func TestPrerenderReady(t *testing.T) {
 	}
 }
 
+// The tab's own about:blank falls silent while a slow document is on its way.
+func TestSlowDocument(t *testing.T) {
+	t.Parallel()
+	url := serve(t, map[string]http.HandlerFunc{
+		"/": func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(3 * time.Second): // the origin's slowness is what is tested
+			case <-r.Context().Done():
+			}
+			html(`<p id=p>shell</p><script>fetch("/api").then(() => p.append(" and content"))</script>`)(w, r)
+		},
+		"/api": html(""),
+	})
+	wantBody(t, render(t, url+"/"), []string{"shell and content"}, nil)
+}
+
+// A page that sends its visitor elsewhere sends the crawler there too.
+func TestPagesThatGoElsewhere(t *testing.T) {
+	t.Parallel()
+	url := serve(t, map[string]http.HandlerFunc{
+		"/replace": html(`<p>shell</p><script>location.replace("/target?x=1")</script>`),
+		"/href":    html(`<p>shell</p><script>setTimeout(() => location.href = "http://other.invalid/x", 100)</script>`),
+		"/meta":    html(`<meta http-equiv=refresh content="0;url=/target"><p>shell</p>`),
+		"/target":  html(`<p>target</p>`),
+		"/once":    html(`<p>shell</p><script>if (!document.cookie) { document.cookie = "a=b"; location.reload() } else document.write("<p>second</p>")</script>`),
+		"/ever":    html(`<p>shell</p><script>location.reload()</script>`),
+	})
+	for path, want := range map[string]string{"/replace": url + "/target?x=1", "/href": "http://other.invalid/x", "/meta": url + "/target"} {
+		if c := render(t, url+path); c.Status != 302 || c.Header.Get("Location") != want || len(c.Body) != 0 {
+			t.Errorf("%s: got %d to %q, body %q; want 302 to %q", path, c.Status, c.Header.Get("Location"), c.Body, want)
+		}
+	}
+	wantBody(t, render(t, url+"/once"), []string{"second"}, nil)
+	wantBody(t, render(t, url+"/ever"), []string{"shell"}, nil)
+}
+
+// Text that scripts have put where HTML has no escapes must not become markup.
+func TestTextDoesNotBecomeMarkup(t *testing.T) {
+	t.Parallel()
+	url := serve(t, map[string]http.HandlerFunc{"/": html(`<html><head></head><body><script>
+const evil = "<\/script><\/style><img id=pwn><!-- x --><script>alert(1)<\/script>";
+const add = (name, text) => { const e = document.createElement(name); e.textContent = text; if (name == "script") e.type = "application/ld+json"; document.body.append(e); };
+add("script", JSON.stringify({name: evil})); add("style", "/*" + evil + "*/ p { color: red }"); add("xmp", "<\/xmp>" + evil); add("noframes", "<\/noframes>" + evil);
+document.body.append(document.createComment("--><img id=pwn>"), document.createComment(">x"), document.createComment("fine"));
+const f = document.createElement("iframe"); f.srcdoc = "<script>1<\/script>"; document.body.append(f);
+</script></body></html>`)})
+	c := render(t, url+"/")
+	wantBody(t, c, []string{`\u003c/script>`, `<\/style>`, "<!--fine-->"}, []string{"--><img", "<!-->", "srcdoc"})
+	again := render(t, serve(t, map[string]http.HandlerFunc{"/": html(string(c.Body) + `<p id=p></p><script>p.append("pwned: " + document.querySelectorAll("#pwn").length)</script>`)})+"/")
+	wantBody(t, again, []string{"pwned: 0"}, nil)
+}
+
+func TestPopupsAreNotOpened(t *testing.T) {
+	t.Parallel()
+	var asked sync.Map
+	url := serve(t, map[string]http.HandlerFunc{
+		"/":      html(`<a id=a target=_blank href="/popup?link">x</a><script>for (let i = 0; i < 20; i++) open("/popup?" + i); a.click()</script><p>kept</p>`),
+		"/popup": func(w http.ResponseWriter, r *http.Request) { asked.Store(r.URL.RawQuery, r.UserAgent()) },
+	})
+	wantBody(t, render(t, url+"/"), []string{"kept"}, nil)
+	asked.Range(func(query, agent any) bool {
+		t.Errorf("popup %s was loaded as %s", query, agent)
+		return true
+	})
+}
+
+func TestEndlessFile(t *testing.T) {
+	t.Parallel()
+	url := serve(t, map[string]http.HandlerFunc{"/": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		for r.Context().Err() == nil {
+			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+				return
+			}
+		}
+	}})
+	if _, err := capture(t, url+"/"); !errors.Is(err, prerender.ErrContentRefused) {
+		t.Errorf("got %v, want ErrContentRefused", err)
+	}
+}
+
 func TestOriginThatFails(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

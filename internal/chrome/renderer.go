@@ -6,7 +6,6 @@ package chrome
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -51,11 +50,25 @@ type Renderer struct {
 	config Config
 	places chan struct{} // one is taken by each render
 
-	mu      sync.Mutex
-	process *process
-	closed  bool
-	stats   Stats
+	life context.Context // ends with Close
+	end  context.CancelFunc
+
+	mu       sync.Mutex
+	process  *process
+	starting *starting // the start under way, or nil
+	closed   bool
+	stats    Stats
 }
+
+// starting is a start of Chromium that several renders may wait for. err is to
+// be read after done is closed.
+type starting struct {
+	done chan struct{}
+	err  error
+}
+
+// startPause is the least time between two starts of a Chromium that fails.
+const startPause = time.Second
 
 // Stats count what a renderer has done.
 type Stats struct {
@@ -67,7 +80,7 @@ type Stats struct {
 }
 
 // Start returns a renderer whose Chromium is running.
-func Start(config Config) (*Renderer, error) {
+func Start(ctx context.Context, config Config) (*Renderer, error) {
 	if config.Binary == "" {
 		path, err := FindBinary()
 		if err != nil {
@@ -86,7 +99,9 @@ func Start(config Config) (*Renderer, error) {
 	}
 	sweep(time.Now())
 	r := &Renderer{config: config, places: make(chan struct{}, config.Concurrency)}
-	if _, err := r.browser(); err != nil {
+	r.life, r.end = context.WithCancel(context.Background())
+	if _, err := r.browser(ctx); err != nil {
+		r.Close()
 		return nil, err
 	}
 	return r, nil
@@ -123,7 +138,7 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 	// A browser that dies takes all its pages along. They are innocent but for
 	// one, so each gets a second chance in a new browser.
 	for attempt := 1; ; attempt++ {
-		p, err := r.browser()
+		p, err := r.browser(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +147,7 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 			return capture, err
 		}
 		if attempt == 2 || ctx.Err() != nil {
-			return nil, fmt.Errorf("%w: Chromium died twice over this page: %w", prerender.ErrRendererDown, err)
+			return nil, fmt.Errorf("%w: Chromium died at attempt %d: %w", prerender.ErrRendererDown, attempt, err)
 		}
 	}
 }
@@ -150,46 +165,79 @@ func (r *Renderer) Stats() Stats {
 // Close kills Chromium and returns when nothing of it is left. Renders in
 // flight fail.
 func (r *Renderer) Close() error {
+	r.end()
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
-	if r.process != nil {
-		r.process.stop()
+	start := r.starting
+	r.mu.Unlock()
+	if start != nil {
+		<-start.done
+	}
+	r.mu.Lock()
+	p := r.process
+	r.mu.Unlock()
+	if p != nil {
+		p.stop()
 	}
 	return nil
 }
 
-// browser returns the running Chromium, a new one if need be.
-func (r *Renderer) browser() (*process, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil, fmt.Errorf("renderer is closed: %w", prerender.ErrStopping)
+// browser returns the running Chromium, a new one if need be. Starting one is
+// the work of one goroutine, so that nobody waits longer than their context.
+func (r *Renderer) browser(ctx context.Context) (*process, error) {
+	for {
+		r.mu.Lock()
+		if r.closed {
+			r.mu.Unlock()
+			return nil, fmt.Errorf("renderer is closed: %w", prerender.ErrStopping)
+		}
+		if p := r.process; p != nil && !p.isLost() {
+			r.mu.Unlock()
+			return p, nil
+		}
+		if r.starting == nil {
+			r.starting = &starting{done: make(chan struct{})}
+			go r.start(r.starting, r.process)
+		}
+		start := r.starting
+		r.mu.Unlock()
+
+		select {
+		case <-start.done:
+			if start.err != nil {
+				return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, start.err)
+			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for Chromium to start: %w", prerender.ErrRendererDown)
+		}
 	}
-	if r.process != nil && !r.process.isLost() {
-		return r.process, nil
-	}
-	if r.process != nil {
-		r.config.Log.Error("Chromium died; starting another", "pid", r.process.pid)
-		r.process.stop()
-		r.process = nil
-	}
-	p, err := startProcess(r.config.Binary, r.config.Egress.Addr(), r.config.Log)
-	if err != nil {
-		return nil, errors.Join(prerender.ErrRendererDown, err)
-	}
-	r.process = p
-	r.stats.Starts++
-	r.config.Log.Info("Chromium started", "pid", p.pid, "version", p.product)
-	go r.replace(p)
-	return p, nil
 }
 
-// replace starts another Chromium as soon as p is gone, so that no page has to
-// wait for it. If that fails, the next page tries again.
-func (r *Renderer) replace(p *process) {
-	<-p.lost
-	if _, err := r.browser(); err != nil && !errors.Is(err, prerender.ErrStopping) {
-		r.config.Log.Error("Chromium cannot be started", "err", err)
+// start puts a new Chromium in the place of one that died, or of none.
+func (r *Renderer) start(s *starting, dead *process) {
+	if dead != nil {
+		r.config.Log.Error("Chromium died; starting another", "pid", dead.pid)
+		dead.stop()
 	}
+	p, err := startProcess(r.life, r.config.Binary, r.config.Egress.Addr(), r.config.Log)
+	r.mu.Lock()
+	r.process, s.err = p, err
+	if err == nil {
+		r.stats.Starts++
+		r.starting = nil
+	}
+	r.mu.Unlock()
+	close(s.done)
+	if err != nil {
+		r.config.Log.Error("Chromium cannot be started", "err", err)
+		// Until then, everybody gets this error.
+		time.Sleep(startPause)
+		r.mu.Lock()
+		r.starting = nil
+		r.mu.Unlock()
+		return
+	}
+	r.config.Log.Info("Chromium started", "pid", p.pid, "version", p.product)
+	<-p.lost
+	r.browser(context.Background()) // so that no page has to wait for the next one
 }

@@ -15,7 +15,6 @@
   const nodeType = getter(Node.prototype, 'nodeType');
   const firstChild = getter(Node.prototype, 'firstChild');
   const nextSibling = getter(Node.prototype, 'nextSibling');
-  const parentNode = getter(Node.prototype, 'parentNode');
   const textContent = getter(Node.prototype, 'textContent');
   const data = getter(CharacterData.prototype, 'data');
   const localName = getter(Element.prototype, 'localName');
@@ -49,9 +48,9 @@
     }
     switch (nodeType(next)) {
       case Node.ELEMENT_NODE: element(next); break;
-      case Node.TEXT_NODE: out.push(text(next)); break;
+      case Node.TEXT_NODE: out.push(escapeText(data(next))); break;
       case Node.CDATA_SECTION_NODE: out.push('<![CDATA[', data(next), ']]>'); break;
-      case Node.COMMENT_NODE: out.push('<!--', data(next), '-->'); break;
+      case Node.COMMENT_NODE: out.push(comment(data(next))); break;
       case Node.DOCUMENT_TYPE_NODE: out.push(doctype(next)); break;
       case Node.PROCESSING_INSTRUCTION_NODE: break;
       default: children(next);
@@ -76,6 +75,7 @@
     todo.push('</' + name + '>');
     if (isHTML && name === 'head') todo.push(adopted());
     if (isHTML && name === 'style') todo.push(style(e));
+    else if (isHTML && RAW.has(name)) todo.push(raw(name, textContent(e)));
     else if (isHTML && name === 'template') children(e.content);
     else children(e);
 
@@ -109,7 +109,7 @@
   function attribute(e, element, a) {
     let value = a.value;
     const name = a.name;
-    if (/^on/i.test(name)) return '';
+    if (/^on/i.test(name) || name === 'srcdoc') return ''; // a whole document, scripts and all
     if (URL_ATTRIBUTES.has(name) && /^[\0-\x20]*j[\t\n\r]*a[\t\n\r]*v[\t\n\r]*a[\t\n\r]*s[\t\n\r]*c[\t\n\r]*r[\t\n\r]*i[\t\n\r]*p[\t\n\r]*t[\t\n\r]*:/i.test(value)) return '';
     // What is written here is UTF-8, whatever the origin sent.
     if (element === 'meta' && name === 'charset') value = 'utf-8';
@@ -119,10 +119,16 @@
     return ' ' + name + '="' + escapeAttribute(value) + '"';
   }
 
-  function text(node) {
-    const parent = parentNode(node);
-    const raw = parent && nodeType(parent) === Node.ELEMENT_NODE && namespaceURI(parent) === HTML && RAW.has(localName(parent));
-    return raw ? data(node) : escapeText(data(node));
+  // The text of these elements has no escapes, so a script can give them what
+  // would end them early: a product name with "</script>" in it, in JSON-LD.
+  function raw(name, source) {
+    if (name === 'script') return source.replace(/<(?=\/script|script|!--)/gi, '\\u003c'); // JSON's own escape
+    return source.replace(new RegExp('</(?=' + name + ')', 'gi'), name === 'style' ? '<\\/' : '&lt;/');
+  }
+
+  // Likewise comments, whose text the parser cannot hold in some forms.
+  function comment(source) {
+    return /^-?>|--!?>|--!$|<!-$/.test(source) ? '' : '<!--' + source + '-->';
   }
 
   function doctype(d) {
@@ -136,7 +142,7 @@
   // A style element's rules are its text, unless a script has put rules in by
   // insertRule, as styled-components and emotion do in production.
   function style(e) {
-    const source = textContent(e);
+    const source = raw('style', textContent(e));
     let rules;
     try {
       rules = e.sheet ? e.sheet.cssRules : null;
@@ -157,7 +163,7 @@
   function cssText(rules) {
     const lines = [];
     for (const rule of rules) lines.push(rule.cssText);
-    return lines.join('\n').replace(/<\/(style)/gi, '<\\/$1');
+    return raw('style', lines.join('\n'));
   }
 
   // Sheets that belong to no element get one, after all others as in the cascade.

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/css"
@@ -51,22 +52,29 @@ type tab struct {
 func newTab(ctx context.Context, p *process, device prerender.Device, blocked []string) (*tab, error) {
 	tabCtx, closeTab := chromedp.NewContext(p.ctx, chromedp.WithNewBrowserContext())
 	// The tab lives as long as the context of its first call, which must
-	// therefore not be the render's; the render's end still stops a call that
-	// hangs.
-	stop := context.AfterFunc(ctx, closeTab)
-	err := chromedp.Do(tabCtx)
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
+	// therefore not be the render's. And a tab that is given up in the middle of
+	// being made is nobody's to close, so its making always goes to its end.
+	opened := make(chan error, 1)
+	go func() { opened <- chromedp.Do(tabCtx) }()
+	select {
+	case err := <-opened:
+		t := &tab{ctx: tabCtx, target: chromedp.FromContext(tabCtx).Target, close: closeTab}
+		if err == nil {
+			err = t.setUp(ctx, p, device, blocked)
+		}
+		if err != nil {
+			go closeTab()
+			return nil, fmt.Errorf("open tab: %w", err)
+		}
+		p.lastTab.Store(time.Now().UnixNano())
+		return t, nil
+	case <-ctx.Done():
+		go func() {
+			<-opened
+			closeTab()
+		}()
+		return nil, fmt.Errorf("open tab: %w", context.Cause(ctx))
 	}
-	t := &tab{ctx: tabCtx, target: chromedp.FromContext(tabCtx).Target, close: closeTab}
-	if err == nil {
-		err = t.setUp(ctx, p, device, blocked)
-	}
-	if err != nil {
-		go closeTab()
-		return nil, fmt.Errorf("open tab: %w", err)
-	}
-	return t, nil
 }
 
 func (t *tab) setUp(ctx context.Context, p *process, device prerender.Device, blocked []string) error {

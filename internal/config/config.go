@@ -35,7 +35,7 @@ func (o Option) Env() string {
 
 // Serve is the configuration of `stillpage serve`.
 type Serve struct {
-	Sites        []prerender.Origin // what may be rendered; see DefaultSites
+	Sites        []prerender.Origin // what may be rendered; none: the edge's own address
 	Origin       *url.URL           // the app behind the edge; nil: no edge
 	Demo         bool               // the app is the built-in demo
 	Listen       string             // the edge
@@ -152,6 +152,13 @@ func (c *Serve) validate() error {
 	}
 	if c.HasEdge() && len(c.Sites) == 0 && !isLoopback(c.Listen) {
 		fault("--listen %s is open to others, so give --site URL, the address under which they know the site", c.Listen)
+	}
+	if c.Origin != nil {
+		for _, listen := range []string{c.Listen, c.RouterListen, c.AdminListen} {
+			if c.Origin.Host == listen {
+				fault("--origin %s is this program itself, which listens on %s; give the app's address", c.Origin, listen)
+			}
+		}
 	}
 	if c.Token == "" && !isLoopback(c.RouterListen) {
 		fault("--router-listen %s is open to others, so give --token, which they must send", c.RouterListen)

@@ -70,6 +70,7 @@ func TestFaults(t *testing.T) {
 		{[]string{"--demo", "x"}, env(), []string{`flags only, not "x"`}},
 		{[]string{"--demo", "--site", "a.example", "--listen", "8080", "--concurrency", "0", "--egress-allow", "10.0.0.1"}, env(),
 			[]string{"must start with http", "127.0.0.1:8080", "1 to 256", "10.0.0.0/8"}},
+		{[]string{"--origin", "http://127.0.0.1:8080"}, env(), []string{"this program itself"}},
 		{[]string{"--demo", "--listen", "0.0.0.0:80"}, env(), []string{"give --site URL"}},
 		{[]string{"--demo", "--router-listen", "0.0.0.0:80"}, env(), []string{"give --token"}},
 		{[]string{"--demo", "--admin-listen", "0.0.0.0:80"}, env(), []string{"use a loopback address"}},

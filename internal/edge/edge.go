@@ -4,7 +4,6 @@
 package edge
 
 import (
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -40,12 +39,16 @@ func appProxy(origin *url.URL, log *slog.Logger) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.SetURL(origin)
-			pr.Out.Host = pr.In.Host // an app builds its links from the host that the viewer sees
+			pr.Out.URL.RawQuery = pr.In.URL.RawQuery // it would clean away what it cannot parse
+			pr.Out.Host = pr.In.Host                 // an app builds its links from the host that the viewer sees
 			pr.SetXForwarded()
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() != nil {
+				return // the viewer has hung up
+			}
 			log.WarnContext(r.Context(), "the app does not answer", "origin", origin.String(), "path", r.URL.Path, "err", err)
-			http.Error(w, fmt.Sprintf("The app at %s does not answer: %v", origin, err), http.StatusBadGateway)
+			http.Error(w, "The app behind this edge does not answer.", http.StatusBadGateway)
 		},
 	}
 }
@@ -60,7 +63,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		// CloudFront answers 503 too when a function throws.
 		e.log.ErrorContext(r.Context(), "edge function failed", "path", r.URL.Path, "err", err)
-		http.Error(w, "The edge function failed: "+err.Error(), http.StatusServiceUnavailable)
+		http.Error(w, "The edge function failed.", http.StatusServiceUnavailable)
 		return
 	}
 	apply(out, r)

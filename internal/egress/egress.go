@@ -131,7 +131,9 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 // forward passes on a plain HTTP request.
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 	rp := httputil.ReverseProxy{
-		Rewrite:       func(pr *httputil.ProxyRequest) {},
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.Out.URL.RawQuery = pr.In.URL.RawQuery // it would clean away what it cannot parse
+		},
 		Transport:     p.transport,
 		FlushInterval: -1, // streams and events must not wait for a full buffer
 		ErrorLog:      p.server.ErrorLog,

@@ -123,6 +123,24 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
+// What a parser does not like in a query is the origin's business.
+func TestQueriesPassUntouched(t *testing.T) {
+	t.Parallel()
+	var got string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = r.URL.RawQuery }))
+	defer srv.Close()
+	_, client := start(t, egress.Config{Policy: egress.Policy{Sites: map[string]bool{srv.Listener.Addr().String(): true}}})
+	const want = "z=1;b=2&a=100%&c=%zz"
+	res, err := client.Get(srv.URL + "/?" + want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	srv := hello(t, false)

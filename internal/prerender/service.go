@@ -92,12 +92,17 @@ func (s *Service) Answer(ctx context.Context, page Page) (*Answer, error) {
 // Renew renders a page that somebody queued, unless it has been made since.
 func (s *Service) Renew(ctx context.Context, page Page) error {
 	flight, _ := s.flights.join(page.Key, func() (*Snapshot, []Phase, error) {
-		ctx, cancel := context.WithTimeout(ctx, s.timeout())
+		// Crawlers may come to wait for it too, so it does not end with ctx.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 		defer cancel()
 		return s.render(ctx, page)
 	})
-	<-flight.done
-	return flight.err
+	select {
+	case <-flight.done:
+		return flight.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Wait returns when no render is in flight any more, or with the context's

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -213,6 +212,10 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		header.Set("Allow", "GET, HEAD")
 	}
 	text := "Stillpage has no page to show: " + err.Error() + ".\n"
+	if refusal.status >= 500 {
+		// What went wrong inside may name internal addresses; it is in the log.
+		text = "Stillpage has no page to show: " + refusal.reason + ".\n"
+	}
 	header.Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(refusal.status)
 	if r.Method != http.MethodHead {
@@ -233,7 +236,7 @@ func (h *Handler) log(r *http.Request, a *prerender.Answer, err error, took time
 	switch {
 	case err == nil:
 		log.InfoContext(r.Context(), "page", append(attrs, "status", a.Status, "cache", a.Source)...)
-	case errors.Is(err, context.Canceled):
+	case r.Context().Err() != nil:
 		log.InfoContext(r.Context(), "client hung up", attrs...)
 	default:
 		refusal := refusalOf(err)

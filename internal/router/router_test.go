@@ -88,7 +88,10 @@ func TestIntegrationPaths(t *testing.T) {
 		{"/https://a.example/p?x=1&y=a%2Cb", nil, "https://a.example/p?x=1&y=a%2Cb"},
 		{"/https:/a.example/p", nil, "https://a.example/p"},
 		{"/https%3A%2F%2Fa.example/p?x=1", nil, "https://a.example/p?x=1"},
-		{"/https%3a%2f%2fa.example%2Fkept?x", nil, ""}, // an encoded slash is not a path's start
+		{"/https%3a%2f%2fa.example/%2Fkept?x", nil, "https://a.example/%2Fkept?x"},
+		{"/https%3A%2F%2Fa.example%2Fp%3Fx%3D1", nil, "https://a.example/p?x=1"},
+		{"/http%3A%2F%2Fb.example%3A9000%2Fa%2Fb", nil, "http://b.example:9000/a/b"},
+		{"/https://a.example/p?_escaped_fragment_=a%20b", nil, "https://a.example/p#!a%20b"},
 		{"/http://a.example/", nil, "https://a.example/"},
 		{"/https://A.EXAMPLE:443", nil, "https://a.example/"},
 		{"/https://b.example:9000/x", nil, "http://b.example:9000/x"},

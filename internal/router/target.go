@@ -51,7 +51,16 @@ func parseTarget(r *http.Request) (target, error) {
 		return fromURL(decoded, "")
 	case hasEncodedScheme(rest):
 		scheme, after, _ := cutFold(rest, "%3a")
-		return fromURL(scheme+":"+decodeSlashes(after), r.URL.RawQuery)
+		after = decodeSlashes(after)
+		if host, _, _ := strings.Cut(strings.TrimLeft(after, "/"), "/"); strings.Contains(host, "%") {
+			// The whole URL was encoded, not just its scheme.
+			decoded, err := url.PathUnescape(after)
+			if err != nil {
+				return target{}, fmt.Errorf("path %q is not encoded well: %w", raw, prerender.ErrURLInvalid)
+			}
+			after = decoded
+		}
+		return fromURL(scheme+":"+after, r.URL.RawQuery)
 	default:
 		return fromURL(rest, r.URL.RawQuery)
 	}
@@ -111,7 +120,7 @@ func unescapeFragment(path string) (string, error) {
 			return "", fmt.Errorf("%s%s is not encoded well: %w", parameter, value, prerender.ErrURLInvalid)
 		}
 		if decoded != "" {
-			fragment = "#!" + decoded
+			fragment = "#!" + forbidden.Replace(decoded)
 		}
 	}
 	if len(kept) > 0 {
@@ -119,6 +128,9 @@ func unescapeFragment(path string) (string, error) {
 	}
 	return before + fragment, nil
 }
+
+// forbidden encodes what a URL cannot hold.
+var forbidden = strings.NewReplacer(" ", "%20", "\t", "%09", "\n", "%0A", "\r", "%0D", `\`, "%5C")
 
 func hasEncodedScheme(s string) bool {
 	lower := strings.ToLower(s[:min(len(s), len("https%3a"))])

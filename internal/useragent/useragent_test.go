@@ -33,6 +33,14 @@ func TestLookup(t *testing.T) {
 		"Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/19.0 Mobile/15E148 Safari/604.1",
 		"Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
 		"curl/8.5.0",
+		// Apps and in-app browsers whose names are also those of bots.
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/21E236 [Pinterest/iOS]",
+		"Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/120.0 Mobile Safari/537.36 YJApp-ANDROID jp.co.yahoo.android.yjtop/3.150",
+		"Mozilla/5.0 (Linux; Android 13) AppleWebKit/537.36 Chrome/120.0 YaBrowser/24.1 Yandex Mobile Safari/537.36",
+		"Mozilla/5.0 (Linux; Android 12) AppleWebKit/537.36 Chrome/94.0 Mobile Safari/537.36 SogouMobileBrowser/7.0",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Flipboard/4.3",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 [FBAN/FBIOS;FBAV/450.0]",
+		"Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Mobile Safari/537.36 Instagram 320.0 Android",
 	} {
 		if got, ok := useragent.Lookup(person); ok {
 			t.Errorf("Lookup(%q): got %q, want no bot", person, got.Name)
