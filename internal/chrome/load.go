@@ -110,22 +110,25 @@ const tabTimeout = 5 * time.Second
 // openTab opens a tab, or kills a Chromium that does not: one that has lost its
 // zygote answers commands, and never starts another page.
 func (r *Renderer) openTab(ctx context.Context, p *process, device prerender.Device) (*tab, error) {
-	tabCtx, cancel := context.WithTimeout(ctx, tabTimeout)
-	defer cancel()
-	t, err := newTab(tabCtx, p, device, r.config.Blocked)
-	if err == nil {
-		return t, nil
+	for {
+		tabCtx, cancel := context.WithTimeout(ctx, tabTimeout)
+		t, err := newTab(tabCtx, p, device, r.config.Blocked)
+		late := tabCtx.Err() != nil
+		cancel()
+		switch {
+		case err == nil:
+			return t, nil
+		case ctx.Err() != nil:
+			return nil, deadlineIs(prerender.ErrRenderTimeout, err)
+		case !late || p.isLost():
+			return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
+		case time.Since(time.Unix(0, p.lastTab.Load())) > tabTimeout:
+			r.config.Log.Error("Chromium opens no tab; killing it", "pid", p.pid, "after", tabTimeout)
+			p.stop()
+			return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
+		}
+		// Another tab was opened meanwhile, so it is merely slow.
 	}
-	if ctx.Err() != nil {
-		return nil, deadlineIs(prerender.ErrRenderTimeout, err)
-	}
-	// A machine that is merely slow has opened another tab meanwhile.
-	stuck := time.Since(time.Unix(0, p.lastTab.Load())) > tabTimeout
-	if tabCtx.Err() != nil && stuck && !p.isLost() {
-		r.config.Log.Error("Chromium opens no tab; killing it", "pid", p.pid, "after", tabTimeout)
-		p.stop()
-	}
-	return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
 }
 
 // finish waits for the page and serialises it.
