@@ -35,7 +35,8 @@ type process struct {
 	pid       int             // of the keeper, the leader of its session
 	product   string          // "Chrome/156.0.0.0"
 	userAgent string          // without "Headless"
-	lastTab   atomic.Int64    // when a tab was last opened, in nanoseconds of Unix time
+	tabs      pool
+	lastTab   atomic.Int64 // when a tab was last opened, in nanoseconds of Unix time
 }
 
 // startProcess starts Chromium under a keeper. ctx can end the start, and means

@@ -13,13 +13,13 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/inspector"
 	cdpio "github.com/chromedp/cdproto/io"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/chromedp"
 
 	"github.com/stillpage/stillpage/internal/prerender"
 )
@@ -47,6 +47,8 @@ type load struct {
 	process *process
 	tab     *tab
 
+	heldAtLast bool // prerenderReady was false when the page was last looked at
+
 	changed chan struct{} // has a value when something below has changed
 
 	mu        sync.Mutex
@@ -60,7 +62,9 @@ type load struct {
 	loaders   []cdp.LoaderID // of the documents in the main frame, in their order
 	idle      cdp.LoaderID   // the document that has made no request for half a second, see ready
 	crashed   bool
-	inFlight  map[network.RequestID]string // URLs
+	origins   map[string]bool // of the documents in all frames
+	inFlight  map[network.RequestID]*request
+	expired   bool // the virtual time of the last grant is used up
 	blocked   []string
 	failed    []Failure
 	warnings  []string
@@ -68,67 +72,37 @@ type load struct {
 	bytes     int64
 }
 
-// capture loads a page in a new tab of p and takes it when it is ready.
-func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Page, options Options) (_ *Capture, err error) {
+// capture loads a page in a tab of p and takes it when it is ready. The tab is
+// returned to be given back, unless there was none.
+func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Page, options Options) (_ *Capture, _ *tab, err error) {
 	l := &load{
 		page: target, egress: r.config.Egress, process: p, started: time.Now(),
-		changed: make(chan struct{}, 1), inFlight: map[network.RequestID]string{},
+		changed: make(chan struct{}, 1), origins: map[string]bool{}, inFlight: map[network.RequestID]*request{},
 	}
 	watch := stopwatch{last: l.started}
-	if l.tab, err = r.openTab(ctx, p, target.Device); err != nil {
-		return nil, err
+	if l.tab, err = r.tab(ctx, p, target); err != nil {
+		return nil, nil, err
 	}
-	defer l.tab.close()
-	if err := chromedp.Listen(l.tab.ctx, l.onEvent); err != nil {
-		return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
-	}
+	l.tab.enter(l)
 	watch.lap("tab")
 
 	doc, err := l.navigate(ctx)
 	watch.lap("navigate")
 	if err != nil {
-		return nil, err
+		return nil, l.tab, err
 	}
 	c := &Capture{URL: target.URL, Status: doc.status, Header: doc.handedOn(), Body: doc.body}
 	if !doc.final {
 		if err := l.finish(ctx, c, &watch, options); err != nil {
-			return nil, err
+			return nil, l.tab, err
 		}
 	}
 	if len(c.Body) > maxBody {
-		return nil, fmt.Errorf("%s has %d bytes when rendered, and at most %d are kept: %w", target.URL, len(c.Body), maxBody, prerender.ErrContentRefused)
+		return nil, l.tab, fmt.Errorf("%s has %d bytes when rendered, and at most %d are kept: %w", target.URL, len(c.Body), maxBody, prerender.ErrContentRefused)
 	}
 	c.Phases = watch.phases
 	l.summarise(c)
-	return c, nil
-}
-
-// tabTimeout is how long a healthy Chromium may take to open a tab. It needs a
-// tenth of a second; a machine with all its cores busy, one or two.
-const tabTimeout = 5 * time.Second
-
-// openTab opens a tab, or kills a Chromium that does not: one that has lost its
-// zygote answers commands, and never starts another page.
-func (r *Renderer) openTab(ctx context.Context, p *process, device prerender.Device) (*tab, error) {
-	for {
-		tabCtx, cancel := context.WithTimeout(ctx, tabTimeout)
-		t, err := newTab(tabCtx, p, device, r.config.Blocked)
-		late := tabCtx.Err() != nil
-		cancel()
-		switch {
-		case err == nil:
-			return t, nil
-		case ctx.Err() != nil:
-			return nil, deadlineIs(prerender.ErrRenderTimeout, err)
-		case !late || p.isLost():
-			return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
-		case time.Since(time.Unix(0, p.lastTab.Load())) > tabTimeout:
-			r.config.Log.Error("Chromium opens no tab; killing it", "pid", p.pid, "after", tabTimeout)
-			p.stop()
-			return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
-		}
-		// Another tab was opened meanwhile, so it is merely slow.
-	}
+	return c, l.tab, nil
 }
 
 // finish waits for the page and serialises it.
@@ -256,11 +230,25 @@ func (l *load) onEvent(ev any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch ev := ev.(type) {
+	case *page.EventFrameNavigated:
+		if o := ev.Frame.SecurityOrigin; strings.HasPrefix(o, "http") {
+			l.origins[o] = true
+		}
 	case *fetch.EventRequestPaused:
 		go l.onPaused(ev)
 	case *network.EventRequestWillBeSent:
-		l.inFlight[ev.RequestID] = short(ev.Request.URL)
+		l.inFlight[ev.RequestID] = &request{url: short(ev.Request.URL), kind: ev.Type, opened: time.Now()}
 		l.requests++
+	case *network.EventResponseReceived:
+		if r := l.inFlight[ev.RequestID]; r != nil {
+			r.answered, r.lastBytes = true, time.Now()
+		}
+	case *network.EventDataReceived:
+		if r := l.inFlight[ev.RequestID]; r != nil {
+			r.lastBytes = time.Now()
+		}
+	case *emulation.EventVirtualTimeBudgetExpired:
+		l.expired = true
 	case *network.EventLoadingFinished:
 		delete(l.inFlight, ev.RequestID)
 		l.bytes += int64(ev.EncodedDataLength)
@@ -333,7 +321,10 @@ func (l *load) isIdle() bool {
 }
 
 func (l *load) onFailed(ev *network.EventLoadingFailed) {
-	url := l.inFlight[ev.RequestID]
+	var url string
+	if r := l.inFlight[ev.RequestID]; r != nil {
+		url = r.url
+	}
 	delete(l.inFlight, ev.RequestID)
 	const most = 200
 	switch {

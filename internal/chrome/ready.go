@@ -7,12 +7,44 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+
 	"github.com/stillpage/stillpage/internal/prerender"
 )
 
-// ready returns when the page is finished: its network has been silent for half
-// a second, and it does not hold window.prerenderReady at false. When the time
-// is up, partial says what the page was waiting for.
+// Readiness by virtual time. The page's clock jumps over idle timers and stands
+// still while requests are under way, so five seconds of the page's life take
+// as long as its work and its requests. It is granted time in rounds, and is
+// finished when a round has changed nothing.
+const (
+	// firstGrant is how much of its life every page is given: what a patient
+	// person waits. Timers within it fire.
+	firstGrant = 5 * time.Second
+
+	// nextGrant is for what settling has started: content that came into view,
+	// and what it loads.
+	nextGrant = time.Second
+
+	// mostRounds bounds a page that changes for ever.
+	mostRounds = 15
+
+	// slowRequest is how long, of real time, a request may go without an answer
+	// before the clock goes on without it; quietBody is the same for a body that
+	// has stopped arriving, and longBody for one that never stops.
+	slowRequest = 4 * time.Second
+	quietBody   = 500 * time.Millisecond
+	longBody    = 8 * time.Second
+
+	// tasksPerStep is Chromium's bound on the tasks that run before the virtual
+	// clock is moved by force; a page that keeps itself busy must not stop it.
+	tasksPerStep = 10000
+)
+
+// ready returns when the page is finished. When its time is up, partial says
+// what the page was waiting for.
 //
 // It is the one place that decides this; the rest of the package does not know
 // how.
@@ -22,56 +54,214 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
 		defer cancel()
 	}
-	poll := time.NewTicker(50 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		l.mu.Lock()
-		idle, crashed, over := l.isIdle(), l.crashed, l.err != nil || l.elsewhere != ""
-		l.mu.Unlock()
-		if over {
+	if l.page.Site.RealTime {
+		return l.readyInRealTime(ctx)
+	}
+	grant := firstGrant
+	elements := -1
+	for range mostRounds {
+		late, err := l.grant(ctx, grant)
+		if err != nil {
+			return l.timeIsUp(ctx, err)
+		}
+		if l.isOver() {
 			return "", nil
 		}
-		if crashed {
-			return "", fmt.Errorf("page %s crashed its process: %w", l.page.URL, prerender.ErrRendererDown)
+		page, err := l.settle(ctx)
+		if err != nil && ctx.Err() != nil {
+			return l.timeIsUp(ctx, err)
 		}
-		if idle {
-			// An error is no answer: the page has reloaded itself, or the flag is a
-			// getter that throws.
-			var held bool
-			if err := l.evaluate(ctx, "window.prerenderReady === false", 0, &held); err == nil && !held {
-				return "", nil
-			}
-			if l.process.isLost() {
-				return "", fmt.Errorf("%w: lost it while %s loaded", prerender.ErrRendererDown, l.page.URL)
+		if !page.Held && page.Elements == elements {
+			return "", nil
+		}
+		if elements < 0 && !page.Held && !page.Watches && !late {
+			return "", nil // nothing but time moves it, and it had its time
+		}
+		elements, grant = page.Elements, nextGrant
+		if page.Held {
+			elements = -1
+		}
+	}
+	if l.heldAtLast {
+		return heldBack, nil
+	}
+	return "", nil
+}
+
+const heldBack = "window.prerenderReady, which the page left at false"
+
+// isOver says whether the page is not to be shown whatever becomes of it.
+func (l *load) isOver() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err != nil || l.elsewhere != ""
+}
+
+// timeIsUp tells a page that is late from a browser that is gone.
+func (l *load) timeIsUp(ctx context.Context, err error) (string, error) {
+	l.mu.Lock()
+	crashed := l.crashed
+	l.mu.Unlock()
+	switch {
+	case crashed:
+		return "", fmt.Errorf("page %s crashed its process: %w", l.page.URL, prerender.ErrRendererDown)
+	case ctx.Err() == nil || l.process.isLost():
+		return "", fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
+	case l.heldAtLast:
+		return heldBack, nil
+	}
+	return l.waitingFor(), nil
+}
+
+// settled is what settle of prelude.js returns.
+type settled struct {
+	Elements int  `json:"elements"`
+	Held     bool `json:"held"`
+	Frames   bool `json:"frames"`
+	Watches  bool `json:"watches"`
+}
+
+// settle has the page looked at from top to end, and lets two real frames pass
+// if it needs any.
+func (l *load) settle(ctx context.Context) (settled, error) {
+	var s settled
+	err := l.evaluate(ctx, "window.__stillpage.settle()", 0, &s)
+	l.heldAtLast = s.Held
+	if err != nil || !s.Frames {
+		return s, err
+	}
+	yes := true
+	_, err = cdp.Call(ctx, l.tab.target, runtime.Evaluate, runtime.EvaluateParams{
+		Expression: "window.__stillpage.frames()", AwaitPromise: &yes,
+	})
+	return s, err
+}
+
+// grant gives the page virtual time and returns when it is used up and what the
+// page has asked the network for is there. late says that something came when
+// the clock had stopped already, so that the page may want more time for it.
+func (l *load) grant(ctx context.Context, virtual time.Duration) (late bool, err error) {
+	l.mu.Lock()
+	l.expired = false
+	l.mu.Unlock()
+	policy := emulation.VirtualTimePolicyPauseIfNetworkFetchesPending
+	if err := l.setPolicy(ctx, policy, virtual); err != nil {
+		return false, err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		l.mu.Lock()
+		expired, crashed := l.expired, l.crashed
+		waiting, hopeless := l.pending(time.Now())
+		over := l.err != nil || l.elsewhere != ""
+		l.mu.Unlock()
+		switch {
+		case over:
+			return false, nil
+		case crashed || l.process.isLost():
+			return false, fmt.Errorf("load %s: %w", l.page.URL, prerender.ErrRendererDown)
+		case expired && !waiting:
+			return late, nil
+		case expired:
+			late = true
+		case !expired && !waiting && hopeless && policy != emulation.VirtualTimePolicyAdvance:
+			// Only requests that never end are left, and the clock waits for them.
+			policy = emulation.VirtualTimePolicyAdvance
+			if err := l.setPolicy(ctx, policy, virtual); err != nil {
+				return false, err
 			}
 		}
 		select {
 		case <-l.changed:
-		case <-poll.C:
+		case <-tick.C:
 		case <-ctx.Done():
-			return l.waitingFor(idle), nil
+			return false, ctx.Err()
 		}
 	}
 }
 
-// waitingFor describes what kept the page from being ready.
-func (l *load) waitingFor(idle bool) string {
-	if idle {
-		return "window.prerenderReady, which the page left at false"
+func (l *load) setPolicy(ctx context.Context, policy emulation.VirtualTimePolicy, virtual time.Duration) error {
+	budget := float64(virtual / time.Millisecond)
+	_, err := cdp.Call(ctx, l.tab.target, emulation.SetVirtualTimePolicy, emulation.SetVirtualTimePolicyParams{
+		Policy: policy, Budget: &budget, MaxVirtualTimeTaskStarvationCount: tasksPerStep,
+	})
+	return err
+}
+
+// request is one of the page's that has not ended.
+type request struct {
+	url       string
+	kind      network.ResourceType
+	opened    time.Time
+	answered  bool      // the head of the response is there
+	lastBytes time.Time // of the body
+}
+
+// pending looks at the requests under way: whether there are any that are worth
+// waiting for, and any that are not. l.mu is held.
+func (l *load) pending(now time.Time) (waiting, hopeless bool) {
+	for _, r := range l.inFlight {
+		switch {
+		case r.kind == network.ResourceTypeEventSource, r.kind == network.ResourceTypeWebSocket,
+			r.kind == network.ResourceTypePing, r.kind == network.ResourceTypeMedia,
+			!r.answered && now.Sub(r.opened) > slowRequest,
+			r.answered && now.Sub(r.lastBytes) > quietBody,
+			now.Sub(r.opened) > longBody:
+			hopeless = true
+		default:
+			waiting = true
+		}
 	}
+	return waiting, hopeless
+}
+
+// waitingFor describes what kept the page from being ready.
+func (l *load) waitingFor() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	const most = 3
 	var urls []string
-	for _, url := range l.inFlight {
-		urls = append(urls, url)
+	for _, r := range l.inFlight {
+		urls = append(urls, r.url)
 	}
 	slices.Sort(urls)
 	if len(urls) > most {
 		urls = append(urls[:most], fmt.Sprintf("and %d more", len(urls)-most))
 	}
 	if len(urls) == 0 {
-		return "the network to be silent"
+		return "its own scripts, which kept the browser busy"
 	}
 	return "requests without an answer: " + strings.Join(urls, ", ")
+}
+
+// readyInRealTime is for sites that do not bear a jumping clock: the network has
+// been silent for half a second, and prerenderReady is not false.
+func (l *load) readyInRealTime(ctx context.Context) (partial string, err error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		l.mu.Lock()
+		idle := l.isIdle()
+		l.mu.Unlock()
+		if l.isOver() {
+			return "", nil
+		}
+		if idle {
+			// An error is no answer: the page may just have reloaded itself.
+			s, err := l.settle(ctx)
+			if err == nil && !s.Held {
+				return "", nil
+			}
+			if l.process.isLost() {
+				return l.timeIsUp(ctx, err)
+			}
+		}
+		select {
+		case <-l.changed:
+		case <-tick.C:
+		case <-ctx.Done():
+			return l.timeIsUp(ctx, ctx.Err())
+		}
+	}
 }

@@ -128,21 +128,29 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%d renders are under way: %w", cap(r.places), prerender.ErrBusy)
 	}
+	var p *process
+	var used *tab
+	var err error
 	defer func() {
 		r.mu.Lock()
 		r.stats.Renders++
 		r.mu.Unlock()
-		<-r.places
+		go func() {
+			if used != nil && !p.isLost() {
+				p.giveBack(used, err == nil)
+			}
+			<-r.places
+		}()
 	}()
 
 	// A browser that dies takes all its pages along. They are innocent but for
 	// one, so each gets a second chance in a new browser.
 	for attempt := 1; ; attempt++ {
-		p, err := r.browser(ctx)
-		if err != nil {
+		if p, err = r.browser(ctx); err != nil {
 			return nil, err
 		}
-		capture, err := r.capture(ctx, p, page, options)
+		var capture *Capture
+		capture, used, err = r.capture(ctx, p, page, options)
 		if !p.isLost() || err == nil {
 			return capture, err
 		}

@@ -4,6 +4,9 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -41,15 +44,29 @@ var (
 const mobileUserAgent = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) %s Mobile Safari/537.36"
 
 // tab is a browser tab in a context of its own: no cookie, storage or cache is
-// shared with another.
+// shared with another, also when both show the same site at once.
 type tab struct {
+	kind   tabKind
 	ctx    context.Context
 	target *chromedp.Target
 	close  func() // returns when the tab is gone
+	uses   int    // pages so far
+	load   atomic.Pointer[load]
 }
 
-// newTab opens a tab and sets it up for a device.
-func newTab(ctx context.Context, p *process, device prerender.Device, blocked []string) (*tab, error) {
+// enter makes the tab's events the load's.
+func (t *tab) enter(l *load) { t.load.Store(l) }
+
+// leave ends that, and returns the origins of the documents that were shown.
+func (t *tab) leave() []string {
+	l := t.load.Swap(nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.origins))
+}
+
+// newTab opens a tab and sets it up for a kind of pages.
+func newTab(ctx context.Context, p *process, kind tabKind, blocked []string) (*tab, error) {
 	tabCtx, closeTab := chromedp.NewContext(p.ctx, chromedp.WithNewBrowserContext())
 	// The tab lives as long as the context of its first call, which must
 	// therefore not be the render's. And a tab that is given up in the middle of
@@ -58,9 +75,9 @@ func newTab(ctx context.Context, p *process, device prerender.Device, blocked []
 	go func() { opened <- chromedp.Do(tabCtx) }()
 	select {
 	case err := <-opened:
-		t := &tab{ctx: tabCtx, target: chromedp.FromContext(tabCtx).Target, close: closeTab}
+		t := &tab{kind: kind, ctx: tabCtx, target: chromedp.FromContext(tabCtx).Target, close: closeTab}
 		if err == nil {
-			err = t.setUp(ctx, p, device, blocked)
+			err = t.setUp(ctx, p, blocked)
 		}
 		if err != nil {
 			go closeTab()
@@ -77,9 +94,18 @@ func newTab(ctx context.Context, p *process, device prerender.Device, blocked []
 	}
 }
 
-func (t *tab) setUp(ctx context.Context, p *process, device prerender.Device, blocked []string) error {
+func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {
+	onEvent := func(ev any) {
+		if l := t.load.Load(); l != nil {
+			l.onEvent(ev)
+		}
+	}
+	if err := chromedp.Listen(t.ctx, onEvent); err != nil {
+		return err
+	}
+	isMobile := t.kind.device == prerender.Mobile
 	view, agent := desktopViewport, p.userAgent
-	if device == prerender.Mobile {
+	if isMobile {
 		view, agent = mobileViewport, fmt.Sprintf(mobileUserAgent, p.product)
 	}
 	document := func(stage fetch.RequestStage) *fetch.RequestPattern {
@@ -99,7 +125,7 @@ func (t *tab) setUp(ctx context.Context, p *process, device prerender.Device, bl
 		{emulation.SetUserAgentOverride.Method, emulation.SetUserAgentOverrideParams{
 			UserAgent: agent + ownUserAgent, AcceptLanguage: "en-US,en"}},
 		{emulation.SetDeviceMetricsOverride.Method, emulation.SetDeviceMetricsOverrideParams{
-			Width: view.width, Height: view.height, DeviceScaleFactor: view.scale, Mobile: device == prerender.Mobile}},
+			Width: view.width, Height: view.height, DeviceScaleFactor: view.scale, Mobile: isMobile}},
 		{fetch.Enable.Method, fetch.EnableParams{Patterns: []*fetch.RequestPattern{
 			document(fetch.RequestStageRequest), document(fetch.RequestStageResponse)}}},
 	}

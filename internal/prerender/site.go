@@ -121,6 +121,10 @@ type Site struct {
 	// every agent gets the desktop page, at half the renders.
 	SeparateMobile bool
 
+	// RealTime renders without the jumping clock, for sites that do not bear it:
+	// slower by a second a page.
+	RealTime bool
+
 	// Success and Gone are how long snapshots are answered after they were
 	// made: Success for status 2xx, Gone for redirects, 404 and 410. Zero
 	// values mean DefaultSuccess and DefaultGone. Other statuses are never kept.

@@ -1,0 +1,154 @@
+package chrome
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/storage"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+const (
+	// tabTimeout is how long a healthy Chromium may take to open a tab. It needs a
+	// tenth of a second; a machine with all its cores busy, one or two.
+	tabTimeout = 5 * time.Second
+
+	// tidyTimeout is the same for cleaning one.
+	tidyTimeout = 3 * time.Second
+
+	// tabUses is how many pages a tab serves: far more than it takes to be warm,
+	// far fewer than it takes to leak.
+	tabUses = 500
+)
+
+// tabKind is what a tab is kept for: pages of one site, for one device. The
+// scripts that it has fetched and compiled are those of the site.
+type tabKind struct {
+	origin prerender.Origin
+	device prerender.Device
+}
+
+// pool keeps the tabs of one Chromium from page to page. Tabs in use are bounded
+// by the renderer's places, and with the idle ones they are no more than that.
+type pool struct {
+	mu   sync.Mutex
+	idle []*tab // the one used last is the last
+	open int    // idle and in use
+}
+
+// take returns an idle tab of the kind, or nil. In that case there is room for
+// a new one, and evicted is to be closed first if it is not nil.
+func (p *pool) take(kind tabKind, most int) (t, evicted *tab) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, t := range slices.Backward(p.idle) {
+		if t.kind == kind {
+			p.idle = slices.Delete(p.idle, i, i+1)
+			return t, nil
+		}
+	}
+	if p.open >= most && len(p.idle) > 0 {
+		evicted = p.idle[0]
+		p.idle = slices.Delete(p.idle, 0, 1)
+		p.open--
+	}
+	p.open++
+	return nil, evicted
+}
+
+func (p *pool) put(t *tab) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = append(p.idle, t)
+}
+
+// drop makes room for a tab that is closed, or could not be opened.
+func (p *pool) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open--
+}
+
+// tab returns a clean tab for the page, warm if there is one. A Chromium that
+// opens none is killed: one that has lost its zygote answers commands, and never
+// starts another page.
+func (r *Renderer) tab(ctx context.Context, p *process, target prerender.Page) (*tab, error) {
+	kind := tabKind{target.Site.Origin, target.Device}
+	t, evicted := p.tabs.take(kind, cap(r.places))
+	if evicted != nil {
+		go evicted.close()
+	}
+	if t != nil {
+		return t, nil
+	}
+	for {
+		tabCtx, cancel := context.WithTimeout(ctx, tabTimeout)
+		t, err := newTab(tabCtx, p, kind, r.config.Blocked)
+		late := tabCtx.Err() != nil
+		cancel()
+		if err == nil {
+			return t, nil
+		}
+		if late && ctx.Err() == nil && !p.isLost() && time.Since(time.Unix(0, p.lastTab.Load())) <= tabTimeout {
+			continue // another tab was opened meanwhile, so Chromium is merely slow
+		}
+		p.tabs.drop()
+		if ctx.Err() != nil {
+			return nil, deadlineIs(prerender.ErrRenderTimeout, err)
+		}
+		if late && !p.isLost() {
+			r.config.Log.Error("Chromium opens no tab; killing it", "pid", p.pid, "after", tabTimeout)
+			p.stop()
+		}
+		return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
+	}
+}
+
+// giveBack takes a tab after a page. One that the page has left in doubt is
+// closed; others are cleaned, after the answer is on its way.
+func (p *process) giveBack(t *tab, healthy bool) {
+	origins := t.leave()
+	t.uses++
+	if healthy && t.uses < tabUses {
+		ctx, cancel := context.WithTimeout(t.ctx, tidyTimeout)
+		defer cancel()
+		if t.tidy(ctx, origins) == nil {
+			p.tabs.put(t)
+			return
+		}
+	}
+	p.tabs.drop()
+	go t.close()
+}
+
+// tidy removes what a page can leave behind in its tab. What it fetched stays in
+// the HTTP cache. The blank page comes first: the page's last words (unload,
+// pagehide) would be written otherwise.
+func (t *tab) tidy(ctx context.Context, origins []string) error {
+	blank, err := cdp.Call(ctx, t.target, page.Navigate, page.NavigateParams{URL: "about:blank"})
+	if err != nil {
+		return err
+	}
+	if blank.ErrorText != "" {
+		return fmt.Errorf("about:blank: %s", blank.ErrorText)
+	}
+	if _, err := cdp.Call(ctx, t.target, network.ClearBrowserCookies, cdp.Empty{}); err != nil {
+		return err
+	}
+	for _, origin := range origins {
+		if _, err := cdp.Call(ctx, t.target, storage.ClearDataForOrigin, storage.ClearDataForOriginParams{
+			Origin: origin, StorageTypes: "all",
+		}); err != nil {
+			return err
+		}
+	}
+	_, err = cdp.Call(ctx, t.target, page.ResetNavigationHistory, cdp.Empty{})
+	return err
+}
