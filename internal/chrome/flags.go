@@ -88,7 +88,7 @@ func flags(dir, proxy string) []chromedp.ExecAllocatorOption {
 		// message to whoever runs the name server.
 		"host-resolver-rules":             "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 		"force-webrtc-ip-handling-policy": "disable_non_proxied_udp",
-		"disable-features":                "Translate,MediaRouter,DialMediaRouteProvider,OptimizationHints,AutofillServerCommunication,IsolateOrigins,site-per-process",
+		"disable-features":                "Translate,MediaRouter,DialMediaRouteProvider,OptimizationHints,AutofillServerCommunication,IsolateOrigins,site-per-process,BackForwardCache,ProactivelySwapBrowsingInstance,SpareRendererForSitePerProcess",
 		"force-color-profile":             "srgb",
 		"lang":                            "en-US",
 		"password-store":                  "basic",

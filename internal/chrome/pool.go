@@ -8,8 +8,11 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/fetch"
+	"github.com/chromedp/cdproto/inspector"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/storage"
 
 	"github.com/stillpage/stillpage/internal/prerender"
@@ -81,12 +84,19 @@ func (p *pool) drop() {
 // starts another page.
 func (r *Renderer) tab(ctx context.Context, p *process, target prerender.Page) (*tab, error) {
 	kind := tabKind{target.Site.Origin, target.Device}
-	t, evicted := p.tabs.take(kind, cap(r.places))
-	if evicted != nil {
-		go evicted.close()
-	}
-	if t != nil {
-		return t, nil
+	for {
+		t, evicted := p.tabs.take(kind, cap(r.places))
+		if evicted != nil {
+			go evicted.close()
+		}
+		if t == nil {
+			break
+		}
+		if !t.dead.Load() {
+			return t, nil
+		}
+		p.tabs.drop()
+		go t.close()
 	}
 	for {
 		tabCtx, cancel := context.WithTimeout(ctx, tabTimeout)
@@ -119,7 +129,7 @@ func (p *process) giveBack(t *tab, healthy bool) {
 	if healthy && t.uses < tabUses {
 		ctx, cancel := context.WithTimeout(t.ctx, tidyTimeout)
 		defer cancel()
-		if t.tidy(ctx, origins) == nil {
+		if err := t.tidy(ctx, origins); err == nil {
 			p.tabs.put(t)
 			return
 		}
@@ -128,27 +138,58 @@ func (p *process) giveBack(t *tab, healthy bool) {
 	go t.close()
 }
 
+// blankPath names a page that exists in the browser only: a blank one of the
+// site's own origin. about:blank would cost a new process each time.
+const blankPath = "/.stillpage-blank"
+
 // tidy removes what a page can leave behind in its tab. What it fetched stays in
 // the HTTP cache. The blank page comes first: the page's last words (unload,
 // pagehide) would be written otherwise.
 func (t *tab) tidy(ctx context.Context, origins []string) error {
-	blank, err := cdp.Call(ctx, t.target, page.Navigate, page.NavigateParams{URL: "about:blank"})
+	blank, err := cdp.Call(ctx, t.target, page.Navigate, page.NavigateParams{URL: t.kind.origin.String() + blankPath})
 	if err != nil {
-		return err
+		return fmt.Errorf("blank page: %w", err)
 	}
 	if blank.ErrorText != "" {
-		return fmt.Errorf("about:blank: %s", blank.ErrorText)
+		return fmt.Errorf("blank page: %s", blank.ErrorText)
+	}
+	// Session storage and the window's name belong to the tab. Local storage is
+	// also kept in its process, where an order from outside may come before the
+	// page's last words; and reading cookies returns when those have been set.
+	const clear = "localStorage.clear(); sessionStorage.clear(); window.name = ''; document.cookie"
+	if _, err := cdp.Call(ctx, t.target, runtime.Evaluate, runtime.EvaluateParams{Expression: clear}); err != nil {
+		return fmt.Errorf("local storage: %w", err)
 	}
 	if _, err := cdp.Call(ctx, t.target, network.ClearBrowserCookies, cdp.Empty{}); err != nil {
-		return err
+		return fmt.Errorf("cookies: %w", err)
 	}
 	for _, origin := range origins {
 		if _, err := cdp.Call(ctx, t.target, storage.ClearDataForOrigin, storage.ClearDataForOriginParams{
 			Origin: origin, StorageTypes: "all",
 		}); err != nil {
-			return err
+			return fmt.Errorf("storage: %w", err)
 		}
 	}
-	_, err = cdp.Call(ctx, t.target, page.ResetNavigationHistory, cdp.Empty{})
-	return err
+	if _, err = cdp.Call(ctx, t.target, page.ResetNavigationHistory, cdp.Empty{}); err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	return nil
+}
+
+// onEvent serves the blank page, which nobody else is asked for.
+func (t *tab) onEvent(ev any) {
+	if _, ok := ev.(*inspector.EventTargetCrashed); ok {
+		t.dead.Store(true)
+	}
+	if l := t.load.Load(); l != nil {
+		l.onEvent(ev)
+		return
+	}
+	if ev, ok := ev.(*fetch.EventRequestPaused); ok {
+		go t.target.Call(t.ctx, fetch.FulfillRequest.Method, fetch.FulfillRequestParams{
+			RequestID: ev.RequestID, ResponseCode: 200,
+			ResponseHeaders: []*fetch.HeaderEntry{{Name: "Content-Type", Value: "text/html"}, {Name: "Cache-Control", Value: "no-store"}},
+			Body:            []byte("<!DOCTYPE html>"),
+		}, nil)
+	}
 }

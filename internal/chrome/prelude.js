@@ -33,6 +33,11 @@
   RealDate.prototype.constructor = PageDate;
   win.Date = PageDate;
 
+  // The blank page before this one is nobody's history.
+  const before = history.length - 1;
+  const length = Object.getOwnPropertyDescriptor(History.prototype, 'length').get;
+  Object.defineProperty(History.prototype, 'length', { get() { return length.call(this) - before; }, configurable: true, enumerable: true });
+
   // Animation frames as timers: 30 frames must not take half a second of real
   // time, nor the frames of an endless animation all of it.
   const realFrame = win.requestAnimationFrame.bind(win);
@@ -125,7 +130,57 @@
     observe(...args) { needsFrames = true; return super.observe(...args); }
   };
 
+  // Work that the virtual clock does not wait for: storage, workers, and what is
+  // computed elsewhere. Each piece of it owes an answer until it is done.
+  let background = false;
+  const owed = new Set();
+  const owe = (debt) => {
+    background = true;
+    owed.add(debt);
+    const paid = () => owed.delete(debt);
+    if (debt instanceof Promise) then.call(debt, paid, paid);
+    else for (const type of ['success', 'error', 'blocked']) add.call(debt, type, paid);
+  };
+  const then = Promise.prototype.then;
+  const watchMethods = (object) => {
+    for (const [name, property] of object ? Object.entries(Object.getOwnPropertyDescriptors(object)) : []) {
+      const method = property.value;
+      if (typeof method !== 'function' || name === 'constructor') continue;
+      object[name] = function (...args) {
+        const result = method.apply(this, args);
+        if (result instanceof Promise || result instanceof IDBRequest) owe(result);
+        return result;
+      };
+    }
+  };
+  const storage = ['IDBFactory', 'IDBObjectStore', 'IDBIndex', 'CacheStorage', 'Cache', 'StorageManager',
+    'FileSystemDirectoryHandle', 'FileSystemFileHandle', 'SubtleCrypto', 'Blob', 'CookieStore'];
+  for (const name of storage) watchMethods(win[name] && win[name].prototype);
+  watchMethods(win.WebAssembly);
+  const asked = new Set(); // workers that were made or sent something, and have not answered
+  const watchWorker = (name) => {
+    const RealWorker = win[name];
+    if (!RealWorker) return;
+    win[name] = class extends RealWorker {
+      constructor(...args) {
+        super(...args);
+        const port = this.port || this;
+        background = true;
+        asked.add(port);
+        // Answers are heard before the page's own listeners hear them.
+        add.call(port, 'message', () => asked.delete(port));
+        add.call(this, 'error', () => asked.delete(port));
+        const post = port.postMessage;
+        port.postMessage = function (...message) { asked.add(port); return post.apply(port, message); };
+      }
+    };
+    Object.defineProperty(win[name], 'name', { value: name });
+  };
+  watchWorker('Worker');
+  watchWorker('SharedWorker');
+
   const all = document.getElementsByTagName('*');
+  const textContent = Object.getOwnPropertyDescriptor(Node.prototype, 'textContent').get;
   const dispatch = EventTarget.prototype.dispatchEvent;
   const NewEvent = win.Event;
   const scrollTo = win.scrollTo.bind(win);
@@ -135,6 +190,8 @@
   //   elements  how many there are
   //   held      the page asks to wait, by prerenderReady
   //   frames    it watches sizes, which only real frames report
+  //   background  it has used what works beside the clock; text is how long its
+  //             text is then, and owed how much of that work is not done
   //   watches   it reacts to more than time, so that settling may have moved it
   Object.defineProperty(win, '__stillpage', { value: Object.freeze({
     settle() {
@@ -150,7 +207,10 @@
         dispatch.call(document, new NewEvent('scroll', { bubbles: true }));
       }
       const watches = needsFrames || batches > 0 || listensToScroll || !!win.onscroll || !!document.onscroll;
-      return { elements: all.length, held: win.prerenderReady === false, frames: needsFrames, watches };
+      return {
+        elements: all.length, held: win.prerenderReady === false, frames: needsFrames, watches,
+        background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: asked.size,
+      };
     },
     // frames resolves after two real frames.
     frames: () => new Promise((resolve) => realFrame(() => realFrame(resolve))),

@@ -59,7 +59,8 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 	}
 	grant := firstGrant
 	elements := -1
-	for range mostRounds {
+	var calm calm
+	for round := 0; round < mostRounds; round++ {
 		late, err := l.grant(ctx, grant)
 		if err != nil {
 			return l.timeIsUp(ctx, err)
@@ -70,6 +71,17 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 		page, err := l.settle(ctx)
 		if err != nil && ctx.Err() != nil {
 			return l.timeIsUp(ctx, err)
+		}
+		if page.Background && !calm.reached(page) {
+			// Its work takes real time, and no round is to be wasted on that.
+			if err := pause(ctx, calmStep); err != nil {
+				return l.timeIsUp(ctx, err)
+			}
+			elements, grant, round = page.Elements, nextGrant, round-1
+			continue
+		}
+		if page.Owed > 0 {
+			return "storage or computation that did not end", nil
 		}
 		if !page.Held && page.Elements == elements {
 			return "", nil
@@ -86,6 +98,39 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 		return heldBack, nil
 	}
 	return "", nil
+}
+
+// calm tells when a page's work beside the clock has come to an end: nothing has
+// moved for some looks, and nothing is owed. What never ends is given up.
+type calm struct {
+	elements, text int
+	same, looks    int
+}
+
+const (
+	calmStep = 20 * time.Millisecond
+	calmSame = 5   // looks: a tenth of a second for what is not counted
+	calmMost = 150 // looks: three seconds
+)
+
+func (c *calm) reached(page settled) bool {
+	if page.Elements == c.elements && page.Text == c.text && page.Owed+page.Asked == 0 {
+		c.same++
+	} else {
+		c.same = 0
+	}
+	c.elements, c.text = page.Elements, page.Text
+	c.looks++
+	return c.same >= calmSame || c.looks >= calmMost
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 const heldBack = "window.prerenderReady, which the page left at false"
@@ -119,6 +164,11 @@ type settled struct {
 	Held     bool `json:"held"`
 	Frames   bool `json:"frames"`
 	Watches  bool `json:"watches"`
+
+	Background bool `json:"background"`
+	Text       int  `json:"text"`
+	Owed       int  `json:"owed"`  // by storage and computation
+	Asked      int  `json:"asked"` // workers that have not answered
 }
 
 // settle has the page looked at from top to end, and lets two real frames pass

@@ -6,6 +6,7 @@ package chrome
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -143,16 +144,25 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 		}()
 	}()
 
-	// A browser that dies takes all its pages along. They are innocent but for
-	// one, so each gets a second chance in a new browser.
+	// A browser that dies takes all its pages along, and so does one of its
+	// processes. They are innocent but for one, so each gets a second chance.
 	for attempt := 1; ; attempt++ {
 		if p, err = r.browser(ctx); err != nil {
 			return nil, err
 		}
 		var capture *Capture
 		capture, used, err = r.capture(ctx, p, page, options)
-		if !p.isLost() || err == nil {
+		died := p.isLost() || used != nil && used.dead.Load()
+		if !died || err == nil {
 			return capture, err
+		}
+		if used != nil && !p.isLost() {
+			p.giveBack(used, false)
+		}
+		used = nil
+		if errors.Is(err, errDeadTab) && ctx.Err() == nil {
+			attempt-- // it was dead before the page came
+			continue
 		}
 		if attempt == 2 || ctx.Err() != nil {
 			return nil, fmt.Errorf("%w: Chromium died at attempt %d: %w", prerender.ErrRendererDown, attempt, err)

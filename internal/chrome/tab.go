@@ -52,6 +52,7 @@ type tab struct {
 	close  func() // returns when the tab is gone
 	uses   int    // pages so far
 	load   atomic.Pointer[load]
+	dead   atomic.Bool // its process has crashed
 }
 
 // enter makes the tab's events the load's.
@@ -95,12 +96,7 @@ func newTab(ctx context.Context, p *process, kind tabKind, blocked []string) (*t
 }
 
 func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {
-	onEvent := func(ev any) {
-		if l := t.load.Load(); l != nil {
-			l.onEvent(ev)
-		}
-	}
-	if err := chromedp.Listen(t.ctx, onEvent); err != nil {
+	if err := chromedp.Listen(t.ctx, t.onEvent); err != nil {
 		return err
 	}
 	isMobile := t.kind.device == prerender.Mobile
@@ -119,6 +115,8 @@ func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {
 		{dom.Disable.Method, cdp.Empty{}},
 		{css.Disable.Method, cdp.Empty{}},
 		{log.Disable.Method, cdp.Empty{}},
+		// Bodies are not asked for again, so they need not be kept.
+		{network.Enable.Method, network.EnableParams{MaxTotalBufferSize: new(int64), MaxResourceBufferSize: new(int64)}},
 		{page.AddScriptToEvaluateOnNewDocument.Method, page.AddScriptToEvaluateOnNewDocumentParams{Source: prelude}},
 		{network.SetBypassServiceWorker.Method, network.SetBypassServiceWorkerParams{Bypass: true}},
 		{network.SetBlockedURLs.Method, blockParams(blocked)},

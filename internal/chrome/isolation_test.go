@@ -1,0 +1,104 @@
+package chrome_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stillpage/stillpage/internal/chrome"
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// visits counts its visits in everything that can outlive a page, also in its
+// last moments, and writes the counts.
+const visits = `<p id=p></p><iframe src="/frame"></iframe><script>
+const count = (get, set) => { const n = Number(get() || 0) + 1; set(n); return n; };
+const cookie = () => (/(?:^|; )n=(\d+)/.exec(document.cookie) || [])[1];
+const request = (r) => new Promise((ok, no) => { r.onsuccess = () => ok(r.result); r.onerror = () => no(r.error); });
+addEventListener("pagehide", () => { localStorage.n = 100; document.cookie = "n=100"; sessionStorage.n = 100; });
+addEventListener("unload", () => { localStorage.n = 200; });
+(async () => {
+  const result = {
+    cookie: count(cookie, (n) => document.cookie = "n=" + n + "; max-age=9999"),
+    http: document.cookie.includes("seen=") ? 2 : 1,
+    local: count(() => localStorage.n, (n) => localStorage.n = n),
+    session: count(() => sessionStorage.n, (n) => sessionStorage.n = n),
+    name: count(() => window.name, (n) => window.name = n),
+    history: history.length,
+    sw: "serviceWorker" in navigator ? 2 : 1,
+  };
+  const open = indexedDB.open("db", 1);
+  open.onupgradeneeded = () => open.result.createObjectStore("s");
+  const db = await request(open);
+  const store = () => db.transaction("s", "readwrite").objectStore("s");
+  const n = Number(await request(store().get("n")) || 0) + 1;
+  await request(store().put(n, "n"));
+  result.indexedDB = n;
+  if (window.caches) { // secure contexts, of which loopback is one
+    const cache = await caches.open("c");
+    const old = await cache.match("/n");
+    const m = Number(old ? await old.text() : 0) + 1;
+    await cache.put("/n", new Response(String(m)));
+    result.caches = m;
+  }
+  const root = await navigator.storage.getDirectory();
+  let k = 0;
+  for await (const _ of root.keys()) k++;
+  await root.getFileHandle("f" + k, { create: true });
+  result.files = k + 1;
+  const heard = [];
+  const channel = new BroadcastChannel("visits");
+  channel.onmessage = (e) => heard.push(e.data);
+  channel.postMessage("hello");
+  await new Promise((r) => setTimeout(r, 300));
+  result.channel = heard.length + 1;
+  result.frame = document.querySelector("iframe").contentDocument.querySelector("b").textContent;
+  p.append("{" + Object.entries(result).map(([k, v]) => k + "=" + v).join(" ") + "}");
+})().catch((e) => p.append("failed: " + e));
+</script>`
+
+const firstVisit = "{cookie=1 http=1 local=1 session=1 name=1 history=1 sw=1 indexedDB=1 caches=1 files=1 channel=1 frame=1}"
+
+func visitsSite(t *testing.T) string {
+	return serve(t, map[string]http.HandlerFunc{
+		"/": func(w http.ResponseWriter, r *http.Request) {
+			http.SetCookie(w, &http.Cookie{Name: "seen", Value: "1", MaxAge: 9999, Path: "/later"})
+			html(visits)(w, r)
+		},
+		"/frame": html(`<body><script>const n = Number(localStorage.f || 0) + 1; localStorage.f = n; document.write("<b>" + n + "</b>")</script></body>`),
+	})
+}
+
+func wantFirstVisit(t *testing.T, r *chrome.Renderer, url string) {
+	t.Helper()
+	c, err := captureWith(t, r, url, prerender.DefaultTimeout, chrome.Options{})
+	if err != nil {
+		t.Error(err)
+	} else if !strings.Contains(string(c.Body), firstVisit) {
+		t.Errorf("got %s\nwant %s\npartial: %q, phases: %v, warnings: %q", c.Body, firstVisit, c.Partial, c.Phases, c.Warnings)
+	}
+}
+
+func TestEveryVisitIsTheFirst(t *testing.T) {
+	r, tmp := own(t, loopback, 8)
+	url := visitsSite(t)
+	for i := range 4 {
+		wantFirstVisit(t, r, fmt.Sprint(url, "/?", i))
+	}
+	var wg sync.WaitGroup
+	for i := range 16 { // eight in flight, then eight more in the same tabs
+		wg.Go(func() { wantFirstVisit(t, r, fmt.Sprint(url, "/?", i)) })
+	}
+	wg.Wait()
+	for pid, line := range processes(t, tmp) {
+		if strings.Contains(line, "--type=renderer") {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	for i := range 4 {
+		wantFirstVisit(t, r, fmt.Sprint(url, "/?after", i))
+	}
+}
