@@ -122,8 +122,11 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 		return err
 	}
 	c.Partial = partial
+	if partial != "" {
+		l.interrupt(ctx)
+	}
 	s, err := l.serialise(ctx)
-	if err != nil && ctx.Err() == nil && l.process.ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !l.process.isLost() {
 		s, err = l.serialise(ctx) // the page has just reloaded itself, and its world was gone
 	}
 	watch.lap("serialise")
@@ -143,6 +146,19 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 		watch.lap("screenshot")
 	}
 	return nil
+}
+
+// interrupt ends a script that never returns, so that what it has made can be
+// taken. A page that answers has no such script.
+func (l *load) interrupt(ctx context.Context) {
+	const longestTask = 300 * time.Millisecond
+	answering, cancel := context.WithTimeout(ctx, longestTask)
+	defer cancel()
+	var alive bool
+	if l.evaluate(answering, "true", 0, &alive) == nil {
+		return
+	}
+	l.tab.target.Call(ctx, runtime.TerminateExecution.Method, cdp.Empty{}, nil)
 }
 
 // outcome looks at what became of the document while the page ran. It returns

@@ -22,6 +22,10 @@
   const namespaceURI = getter(Element.prototype, 'namespaceURI');
   const attributes = getter(Element.prototype, 'attributes');
   const getAttribute = (e, name) => Element.prototype.getAttribute.call(e, name);
+  const shadowRoot = getter(Element.prototype, 'shadowRoot');
+  const getRootNode = (node) => Node.prototype.getRootNode.call(node);
+  const inShadow = (node) => getRootNode(node) instanceof ShadowRoot;
+  const assignedNodes = (slot) => HTMLSlotElement.prototype.assignedNodes.call(slot);
   const queryAll = (selector) => Document.prototype.querySelectorAll.call(document, selector);
 
   const HTML = 'http://www.w3.org/1999/xhtml';
@@ -67,14 +71,26 @@
     const isHTML = namespaceURI(e) === HTML;
     const name = isHTML ? localName(e) : tagName(e);
     if (isHTML && !shown(e, name) || name === 'script' && !isHTML) return;
+    if (isHTML && name === 'slot' && inShadow(e)) { // what it shows stands in its place
+      const assigned = assignedNodes(e);
+      if (assigned.length > 0) for (let i = assigned.length - 1; i >= 0; i--) todo.push(assigned[i]);
+      else children(e);
+      return;
+    }
     out.push('<', name);
     for (const a of attributes(e)) out.push(attribute(e, name, a));
     out.push('>');
     if (isHTML && VOID.has(name)) return;
 
     todo.push('</' + name + '>');
-    if (isHTML && name === 'head') todo.push(adopted());
-    if (isHTML && name === 'style') todo.push(style(e));
+    if (isHTML && name === 'head') todo.push(adopted(document, false));
+    const root = shadowRoot(e);
+    if (root) {
+      todo.push(adopted(root, true));
+      children(root);
+      return;
+    }
+    if (isHTML && name === 'style') todo.push(inShadow(e) ? scoped(style(e)) : style(e));
     else if (isHTML && RAW.has(name)) todo.push(raw(name, textContent(e)));
     else if (isHTML && name === 'template') children(e.content);
     else children(e);
@@ -167,13 +183,26 @@
   }
 
   // Sheets that belong to no element get one, after all others as in the cascade.
-  function adopted() {
+  function adopted(root, isShadow) {
     let s = '';
-    for (const sheet of document.adoptedStyleSheets) {
+    for (const sheet of root.adoptedStyleSheets) {
       const media = sheet.media.mediaText;
-      s += '<style' + (media ? ' media="' + escapeAttribute(media) + '"' : '') + '>' + cssText(sheet.cssRules) + '</style>';
+      const text = cssText(sheet.cssRules);
+      s += '<style' + (media ? ' media="' + escapeAttribute(media) + '"' : '') + '>' + (isShadow ? scoped(text) : text) + '</style>';
     }
     return s;
+  }
+
+  // A shadow tree is written as the children of its host, because a bot that runs
+  // no script may not know shadow roots. Its rules must not reach further than
+  // the host, for which CSS has @scope: without a selector, it is about the
+  // parent of the style element.
+  function scoped(text) {
+    return '@scope {\n' + text
+      .replace(/:host-context\(([^()]*)\)/g, '$1 :scope')
+      .replace(/:host\(([^()]*)\)/g, ':scope$1')
+      .replace(/:host\b/g, ':scope')
+      .replace(/::slotted\(([^()]*)\)/g, '$1') + '\n}';
   }
 
   // What the page says of its status and headers. The last status wins; a

@@ -1,0 +1,171 @@
+package chrome_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stillpage/stillpage/internal/chrome"
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// site is what the pages of the fidelity suite find at their origin.
+func fidelitySite(t *testing.T, page string) string {
+	wait := func(w http.ResponseWriter, r *http.Request, d time.Duration) {
+		select {
+		case <-time.After(d): // a part of the origin under test
+		case <-r.Context().Done():
+		}
+	}
+	return serve(t, map[string]http.HandlerFunc{
+		"/": html("<!DOCTYPE html><html><head></head><body><p id=p></p>" + page + "</body></html>"),
+		"/api/{text}": func(w http.ResponseWriter, r *http.Request) {
+			wait(w, r, 30*time.Millisecond)
+			io.WriteString(w, r.PathValue("text"))
+		},
+		"/slow/{text}": func(w http.ResponseWriter, r *http.Request) {
+			wait(w, r, 1500*time.Millisecond)
+			io.WriteString(w, r.PathValue("text"))
+		},
+		"/hang": func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"/stream": func(w http.ResponseWriter, r *http.Request) {
+			for i := range 4 {
+				fmt.Fprint(w, "part", i, " ")
+				w.(http.Flusher).Flush()
+				wait(w, r, 100*time.Millisecond)
+			}
+		},
+		"/events": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "data: event\n\n")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		},
+		"/module.js": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			io.WriteString(w, `export const text = await (await fetch("/api/module")).text();`)
+		},
+		"/worker.js": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			io.WriteString(w, `onmessage = async (e) => postMessage(await (await fetch("/slow/" + e.data)).text());`)
+		},
+		"/slow.js": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			wait(w, r, 700*time.Millisecond)
+			io.WriteString(w, `p.append("slow script")`)
+		},
+		"/style.css": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/css")
+			wait(w, r, 50*time.Millisecond)
+		},
+		"/pixel": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "image/svg+xml")
+			io.WriteString(w, `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>`)
+		},
+		"/frame": html(`<script>parent.postMessage("from frame", "*")</script>`),
+	})
+}
+
+// Each page ends with the text "done" where a person's browser would show it.
+var fidelityPages = map[string]string{
+	"timing/timer of 4 s":        `<script>setTimeout(() => p.append("done"), 4000)</script>`,
+	"timing/nested timers":       `<script>let n = 0; const f = () => ++n < 20 ? setTimeout(f, 200) : p.append("done"); f()</script>`,
+	"timing/fetch chain":         `<script>(async () => { for (let i = 0; i < 5; i++) await (await fetch("/api/" + i)).text(); p.append("done") })()</script>`,
+	"timing/timer, fetch, timer": `<script>setTimeout(async () => { await fetch("/api/x"); setTimeout(() => p.append("done"), 1500) }, 1500)</script>`,
+	"timing/slow API":            `<script>fetch("/slow/done").then((r) => r.text()).then((t) => p.append(t))</script>`,
+	"timing/XMLHttpRequest":      `<script>const x = new XMLHttpRequest(); x.onload = () => p.append(x.responseText); x.open("GET", "/api/done"); x.send()</script>`,
+	"timing/poll":                `<script>let n = 0; const i = setInterval(async () => { await fetch("/api/x"); if (++n == 10) { clearInterval(i); p.append("done") } }, 200)</script>`,
+	"timing/endless interval":    `<script>setInterval(() => document.title += ".", 50); fetch("/api/x").then(() => p.append("done"))</script>`,
+	"timing/animation frames":    `<script>let n = 0; const f = () => ++n < 30 ? requestAnimationFrame(f) : p.append("done"); requestAnimationFrame(f)</script>`,
+	"timing/endless animation":   `<script>const f = () => requestAnimationFrame(f); f(); fetch("/api/x").then(() => p.append("done"))</script>`,
+	"timing/idle callback":       `<script>requestIdleCallback((d) => d.timeRemaining() > 0 && p.append("done"))</script>`,
+	"timing/message channel":     `<script>const c = new MessageChannel(); c.port1.onmessage = () => p.append("done"); c.port2.postMessage(1)</script>`,
+	"timing/worker that fetches": `<script>const w = new Worker("/worker.js"); w.onmessage = (e) => p.append(e.data); w.postMessage("done")</script>`,
+	"timing/streamed body":       `<script>(async () => { const r = (await fetch("/stream")).body.getReader(); let n = 0; for (;;) { const {done} = await r.read(); if (done) break; n++ } setTimeout(() => p.append("done"), 500) })()</script>`,
+	"timing/module":              `<script type="module">const m = await import("/module.js"); p.append(m.text == "module" ? "done" : "")</script>`,
+	"timing/slow script":         `<script src="/slow.js"></script><script>p.append(p.textContent == "slow script" ? " done" : "")</script>`,
+	"timing/window load":         `<img src="/pixel"><link rel=stylesheet href="/style.css"><script>onload = () => p.append("done")</script>`,
+	"timing/image gate":          `<script>const i = new Image(); i.onload = () => i.decode().then(() => p.append("done " + i.naturalWidth)); i.src = "/pixel"</script>`,
+	"timing/style gate":          `<script>const l = document.createElement("link"); l.rel = "stylesheet"; l.href = "/style.css"; l.onload = () => p.append("done"); document.head.append(l)</script>`,
+	"timing/frame's message":     `<script>onmessage = (e) => p.append(e.data == "from frame" ? "done" : "")</script><iframe src="/frame"></iframe>`,
+	"timing/hanging request":     `<script>fetch("/hang"); setTimeout(() => fetch("/api/x").then(() => p.append("done")), 1000)</script>`,
+	"timing/event source":        `<script>new EventSource("/events").onmessage = (e) => p.append(e.data == "event" ? "done" : "")</script>`,
+	"timing/event source, timer": `<script>new EventSource("/events"); setTimeout(() => p.append("done"), 2000)</script>`,
+	"timing/web socket":          `<script>new WebSocket(location.href.replace("http", "ws") + "hang"); setTimeout(() => p.append("done"), 2000)</script>`,
+	"timing/clock":               `<script>const a = Date.now(), b = performance.now(); setTimeout(() => { const c = Date.now() - a, d = performance.now() - b; p.append(c >= 999 && c < 1100 && d >= 999 && d < 1100 && b < 1000 && new Date() - new Date(a) == c && new Date().constructor === Date ? "done" : [a, b, c, d].join()) }, 1000)</script>`,
+	"timing/ready early":         `<script>window.prerenderReady = true; fetch("/api/x").then(() => p.append("done"))</script>`,
+	"timing/ready late":          `<script>window.prerenderReady = false; setTimeout(() => { p.append("done"); prerenderReady = true }, 8000)</script>`,
+
+	"lazy/near":                `<div id=d>x</div><script>new IntersectionObserver((e) => e[0].isIntersecting && p.append("done")).observe(d)</script>`,
+	"lazy/far below":           `<div style="height: 20000px"></div><div id=d>x</div><script>new IntersectionObserver((e, o) => { if (e.some((x) => x.isIntersecting)) { o.disconnect(); fetch("/api/x").then(() => p.append("done")) } }).observe(d)</script>`,
+	"lazy/shown later":         `<div id=d style="display: none">x</div><script>new IntersectionObserver((e) => e[0].isIntersecting && p.append("done")).observe(d); setTimeout(() => d.style.display = "", 500)</script>`,
+	"lazy/never shown":         `<div id=d style="display: none">x</div><script>let n = 0; new IntersectionObserver((e) => { for (const x of e) if (x.isIntersecting) n++ }).observe(d); setTimeout(() => p.append(n == 0 ? "done" : "seen"), 1000)</script>`,
+	"lazy/scroll listener":     `<div style="height: 9000px"></div><div id=d>x</div><script>addEventListener("scroll", () => { if (d.getBoundingClientRect().top < innerHeight && !p.textContent) p.append("done") })</script>`,
+	"lazy/data-src":            `<div style="height: 5000px"></div><img id=i data-src="/pixel"><script>new IntersectionObserver((e) => { if (e[0].isIntersecting) { i.src = i.dataset.src; i.onload = () => p.append("done") } }).observe(i)</script>`,
+	"lazy/resize observer":     `<div id=d>x</div><script>new ResizeObserver((e) => p.append(e[0].contentRect.width > 0 ? "done" : "")).observe(d)</script>`,
+	"lazy/endless list":        `<ul id=u></ul><div id=d>x</div><script>const more = () => fetch("/api/x").then(() => { for (let i = 0; i < 5; i++) u.append(document.createElement("li")); o.unobserve(d); o.observe(d); p.textContent = "done" }); const o = new IntersectionObserver((e) => e.at(-1).isIntersecting && more()); o.observe(d)</script>`,
+	"style/insertRule":         `<style id=s></style><script>s.sheet.insertRule(".done { top: 0 }")</script>`,
+	"style/adopted":            `<script>const s = new CSSStyleSheet(); s.replaceSync(".done { top: 0 }"); document.adoptedStyleSheets = [s]</script>`,
+	"shadow/open":              `<div id=d></div><script>d.attachShadow({mode: "open"}).innerHTML = "<b>done</b>"</script>`,
+	"shadow/closed":            `<div id=d></div><script>d.attachShadow({mode: "closed"}).innerHTML = "<b>done</b>"</script>`,
+	"shadow/nested":            `<div id=d></div><script>const r = d.attachShadow({mode: "open"}); r.innerHTML = "<i></i>"; r.firstChild.attachShadow; const e = document.createElement("div"); r.append(e); e.attachShadow({mode: "closed"}).innerHTML = "<b>done</b>"</script>`,
+	"shadow/slotted":           `<div id=d><b slot=s>done</b><b>default</b></div><script>d.attachShadow({mode: "open"}).innerHTML = "<h1>[<slot name=s></slot>]</h1><slot></slot><slot name=none>fallback</slot>"</script>`,
+	"shadow/declarative":       `<div><template shadowrootmode="open"><style>:host { color: red }</style><b>done</b></template></div>`,
+	"shadow/constructed sheet": `<div id=d></div><script>const s = new CSSStyleSheet(); s.replaceSync(":host(.x) b, ::slotted(i) { color: red }"); const r = d.attachShadow({mode: "open"}); r.adoptedStyleSheets = [s]; r.innerHTML = "<b>done</b>"</script>`,
+}
+
+// also are further demands on the HTML of some pages.
+var fidelityAlso = map[string][]string{
+	"shadow/slotted":           {"<h1>[<b slot=\"s\">done</b>]</h1><b>default</b>fallback</div>"},
+	"shadow/declarative":       {"<style>@scope {\n:scope { color: red }\n}</style><b>done</b>"},
+	"shadow/constructed sheet": {"<style>@scope {\n:scope.x b, i { color: red; }\n}</style>"},
+}
+
+func TestFidelity(t *testing.T) {
+	t.Parallel()
+	for name, body := range fidelityPages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := fidelitySite(t, body)
+			for visit := range 2 { // in a new tab, and in one that has been used
+				c := render(t, url+"/")
+				html := string(c.Body)
+				if !strings.Contains(html, "done") || c.Partial != "" {
+					t.Errorf("visit %d: got partial %q, phases %v, HTML %s", visit, c.Partial, c.Phases, html)
+				}
+				wantBody(t, c, fidelityAlso[name], []string{"<script", "shadowrootmode", "<slot"})
+			}
+		})
+	}
+}
+
+// A page gets its budget and no more; its neighbours and the next one notice
+// nothing.
+func TestHostilePages(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"endless script":     `<p>made</p><script>for (;;);</script>`,
+		"endless microtasks": `<p>made</p><script>const f = () => Promise.resolve().then(f); f()</script>`,
+		"endless timers":     `<p>made</p><script>const f = () => setTimeout(f, 0); for (let i = 0; i < 100; i++) f()</script>`,
+		"endless history":    `<p>made</p><script>setInterval(() => { try { history.pushState(0, "", "/?" + Math.random()) } catch {} }, 0)</script>`,
+		"endless messages":   `<p>made</p><script>onmessage = () => postMessage(1); postMessage(1)</script>`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := fidelitySite(t, body)
+			c, err := captureWith(t, shared, url+"/", 6*time.Second, chrome.Options{})
+			if err != nil && !errors.Is(err, prerender.ErrRenderTimeout) {
+				t.Errorf("got %v, want a page or ErrRenderTimeout", err)
+			}
+			if err == nil && !strings.Contains(string(c.Body), "made") {
+				t.Errorf("got %s", c.Body)
+			}
+			next := render(t, fidelitySite(t, "<b>fine</b>")+"/")
+			wantBody(t, next, []string{"fine"}, nil)
+		})
+	}
+}
