@@ -89,10 +89,13 @@ func flags(dir, proxy string) []chromedp.ExecAllocatorOption {
 		"host-resolver-rules":             "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 		"force-webrtc-ip-handling-policy": "disable_non_proxied_udp",
 		"disable-features":                "Translate,MediaRouter,DialMediaRouteProvider,OptimizationHints,AutofillServerCommunication,IsolateOrigins,site-per-process,BackForwardCache,ProactivelySwapBrowsingInstance,SpareRendererForSitePerProcess",
-		"force-color-profile":             "srgb",
-		"lang":                            "en-US",
-		"password-store":                  "basic",
-		"window-size":                     fmt.Sprintf("%d,%d", desktopViewport.width, desktopViewport.height),
+		// A page that wants more memory ends its own process. Large apps take 100 MB.
+		"js-flags": "--max-old-space-size=512",
+		// A page that wants more memory ends its own process. Large apps take 100 MB.
+		"force-color-profile": "srgb",
+		"lang":                "en-US",
+		"password-store":      "basic",
+		"window-size":         fmt.Sprintf("%d,%d", desktopViewport.width, desktopViewport.height),
 	}
 	options := []chromedp.ExecAllocatorOption{chromedp.UserDataDir(dir), chromedp.NoInheritEnv, chromedp.Env(environment(dir)...)}
 	for _, name := range switches {

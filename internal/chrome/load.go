@@ -33,6 +33,7 @@ type serialised struct {
 	Title   string      `json:"title"`
 	Status  int         `json:"status"`
 	Headers [][2]string `json:"headers"`
+	Traces  bool        `json:"traces"`
 }
 
 // reserve is the part of a render's time that is kept for taking the page as it
@@ -48,6 +49,7 @@ type load struct {
 	abort   context.CancelFunc // ends the load
 	tab     *tab
 
+	traces     bool // the page may have left something in its tab
 	heldAtLast bool // prerenderReady was false when the page was last looked at
 
 	changed chan struct{} // has a value when something below has changed
@@ -133,6 +135,7 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 	if err != nil {
 		return deadlineIs(prerender.ErrRenderTimeout, err)
 	}
+	l.traces = l.traces || s.Traces
 	if done, err := l.outcome(c); done || err != nil {
 		return err
 	}

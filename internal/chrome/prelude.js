@@ -119,9 +119,12 @@
 
   // What the page reacts to beside time, for settle.
   let listensToScroll = false;
+  let wantsLastWord = false; // it may write something down when it is left
+  const lastMoments = new Set(['unload', 'beforeunload', 'pagehide', 'visibilitychange', 'freeze']);
   const add = EventTarget.prototype.addEventListener;
   EventTarget.prototype.addEventListener = function (type, ...rest) {
     if (type === 'scroll') listensToScroll = true;
+    if (lastMoments.has(type)) wantsLastWord = true;
     return add.call(this, type, ...rest);
   };
   let needsFrames = false;
@@ -192,6 +195,7 @@
   //   frames    it watches sizes, which only real frames report
   //   background  it has used what works beside the clock; text is how long its
   //             text is then, and owed how much of that work is not done
+  //   lastWord  it wants to know when it is left
   //   watches   it reacts to more than time, so that settling may have moved it
   Object.defineProperty(win, '__stillpage', { value: Object.freeze({
     settle() {
@@ -209,6 +213,7 @@
       const watches = needsFrames || batches > 0 || listensToScroll || !!win.onscroll || !!document.onscroll;
       return {
         elements: all.length, held: win.prerenderReady === false, frames: needsFrames, watches,
+        lastWord: wantsLastWord || !!(win.onunload || win.onbeforeunload || win.onpagehide || document.onvisibilitychange),
         background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: asked.size,
       };
     },

@@ -165,6 +165,8 @@ type settled struct {
 	Frames   bool `json:"frames"`
 	Watches  bool `json:"watches"`
 
+	LastWord bool `json:"lastWord"`
+
 	Background bool `json:"background"`
 	Text       int  `json:"text"`
 	Owed       int  `json:"owed"`  // by storage and computation
@@ -177,6 +179,7 @@ func (l *load) settle(ctx context.Context) (settled, error) {
 	var s settled
 	err := l.evaluate(ctx, "window.__stillpage.settle()", 0, &s)
 	l.heldAtLast = s.Held
+	l.traces = l.traces || s.LastWord || s.Background || err != nil
 	if err != nil || !s.Frames {
 		return s, err
 	}

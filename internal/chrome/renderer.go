@@ -131,6 +131,7 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 	}
 	var p *process
 	var used *tab
+	var capture *Capture
 	var err error
 	defer func() {
 		r.mu.Lock()
@@ -138,7 +139,7 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 		r.mu.Unlock()
 		go func() {
 			if used != nil && !p.isLost() {
-				p.giveBack(used, err == nil)
+				p.giveBack(used, err == nil && capture.Partial == "")
 			}
 			<-r.places
 		}()
@@ -150,7 +151,6 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 		if p, err = r.browser(ctx); err != nil {
 			return nil, err
 		}
-		var capture *Capture
 		capture, used, err = r.capture(ctx, p, page, options)
 		died := p.isLost() || used != nil && used.dead.Load()
 		if !died || err == nil {

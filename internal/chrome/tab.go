@@ -58,12 +58,13 @@ type tab struct {
 // enter makes the tab's events the load's.
 func (t *tab) enter(l *load) { t.load.Store(l) }
 
-// leave ends that, and returns the origins of the documents that were shown.
-func (t *tab) leave() []string {
+// leave ends that. It returns the origins of the documents that were shown, and
+// whether they may have left something behind.
+func (t *tab) leave() (origins []string, traces bool) {
 	l := t.load.Swap(nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Collect(maps.Keys(l.origins))
+	return slices.Collect(maps.Keys(l.origins)), l.traces || len(l.inFlight) > 0 || l.reloads > 0
 }
 
 // newTab opens a tab and sets it up for a kind of pages.
