@@ -50,7 +50,7 @@ const secret = "not-for-chromium"
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 // serve starts an origin. A path without a handler is 404.
-func serve(t *testing.T, pages map[string]http.HandlerFunc) string {
+func serve(t testing.TB, pages map[string]http.HandlerFunc) string {
 	t.Helper()
 	mux := http.NewServeMux()
 	for pattern, h := range pages {
@@ -72,7 +72,7 @@ func html(body string) http.HandlerFunc {
 }
 
 // pageAt returns the page of a URL that serve gave.
-func pageAt(t *testing.T, url string, device prerender.Device) prerender.Page {
+func pageAt(t testing.TB, url string, device prerender.Device) prerender.Page {
 	t.Helper()
 	scheme, rest, _ := strings.Cut(url, "://")
 	host, path, _ := strings.Cut(rest, "/")
@@ -93,7 +93,7 @@ func capture(t *testing.T, url string) (*chrome.Capture, error) {
 	return captureWith(t, shared, url, prerender.DefaultTimeout, chrome.Options{})
 }
 
-func captureWith(t *testing.T, r *chrome.Renderer, url string, timeout time.Duration, options chrome.Options) (*chrome.Capture, error) {
+func captureWith(t testing.TB, r *chrome.Renderer, url string, timeout time.Duration, options chrome.Options) (*chrome.Capture, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 )
 
 // site is what the pages of the fidelity suite find at their origin.
-func fidelitySite(t *testing.T, page string) string {
+func fidelitySite(t testing.TB, page string) string {
 	wait := func(w http.ResponseWriter, r *http.Request, d time.Duration) {
 		select {
 		case <-time.After(d): // a part of the origin under test
@@ -168,4 +168,46 @@ func TestHostilePages(t *testing.T) {
 			wantBody(t, next, []string{"fine"}, nil)
 		})
 	}
+}
+
+// Whatever the origin's encoding, the answer is UTF-8 and says so.
+func TestEncodings(t *testing.T) {
+	t.Parallel()
+	utf16 := []byte{0xff, 0xfe}
+	for _, r := range "<html><head><meta charset=utf-16></head><body>é日</body></html>" {
+		utf16 = append(utf16, byte(r), byte(r>>8))
+	}
+	for name, tt := range map[string]struct{ contentType, body, want, meta string }{
+		"ISO-8859-1 by header":  {"text/html; charset=iso-8859-1", "<html><head></head><body>caf\xe9</body></html>", "café", ""},
+		"ISO-8859-1 by meta":    {"text/html", "<html><head><meta charset=\"ISO-8859-1\"></head><body>caf\xe9</body></html>", "café", `<meta charset="utf-8">`},
+		"Shift_JIS by old meta": {"text/html", "<html><head><meta http-equiv=Content-Type content=\"text/html; charset=Shift_JIS\"></head><body>\x93\xfa\x96{</body></html>", "日本", `content="text/html; charset=utf-8"`},
+		"UTF-16 by mark":        {"text/html", string(utf16), "é日", `<meta charset="utf-8">`},
+	} {
+		url := serve(t, map[string]http.HandlerFunc{"/": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", tt.contentType)
+			io.WriteString(w, tt.body)
+		}})
+		c := render(t, url+"/")
+		if html := string(c.Body); !strings.Contains(html, tt.want) || !strings.Contains(html, tt.meta) || c.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+			t.Errorf("%s: got %q as %q, want %q and %q", name, html, c.Header.Get("Content-Type"), tt.want, tt.meta)
+		}
+	}
+}
+
+func TestLargePages(t *testing.T) {
+	t.Parallel()
+	url := serve(t, map[string]http.HandlerFunc{
+		"/nodes": html(`<ul id=u></ul><script>for (let i = 0; i < 20000; i++) { const e = document.createElement("li"); e.textContent = i; u.append(e) }</script>`),
+		"/deep":  html(`<div id=d></div><script>let e = d; for (let i = 0; i < 5000; i++) { const c = document.createElement("i"); e.append(c); e = c } e.textContent = "bottom"</script>`),
+		"/text":  html(`<p id=p></p><script>p.textContent = "x<é ".repeat(1 << 20) + "end"</script>`),
+	})
+	wantLarge := func(path, last string, size int) {
+		t.Helper()
+		if c := render(t, url+path); !strings.Contains(string(c.Body), last) || len(c.Body) < size || c.Partial != "" {
+			t.Errorf("%s: got %d bytes, partial %q; want %q and at least %d bytes", path, len(c.Body), c.Partial, last, size)
+		}
+	}
+	wantLarge("/nodes", "<li>19999</li>", 20000*len("<li>1</li>"))
+	wantLarge("/deep", "bottom</i></i>", 5000*len("<i></i>"))
+	wantLarge("/text", "end</p>", 4<<20)
 }

@@ -22,7 +22,7 @@ import (
 
 // own starts a renderer of the test's own, with a temporary directory in which
 // everything that it leaves behind is seen.
-func own(t *testing.T, policy egress.Policy, concurrency int) (*chrome.Renderer, string) {
+func own(t testing.TB, policy egress.Policy, concurrency int) (*chrome.Renderer, string) {
 	t.Helper()
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
@@ -43,7 +43,7 @@ var loopback = egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.
 
 // processes returns the command lines of a renderer's processes by their IDs:
 // the keeper, which has dir in its arguments, and the session that it leads.
-func processes(t *testing.T, dir string) map[int]string {
+func processes(t testing.TB, dir string) map[int]string {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
