@@ -124,10 +124,8 @@ type Options struct {
 
 // Capture renders a page and returns all that is known of it.
 func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Options) (*Capture, error) {
-	select {
-	case r.places <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%d renders are under way: %w", cap(r.places), prerender.ErrBusy)
+	if err := r.takePlace(ctx); err != nil {
+		return nil, err
 	}
 	var p *process
 	var used *tab
@@ -167,6 +165,30 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 		if attempt == 2 || ctx.Err() != nil {
 			return nil, fmt.Errorf("%w: Chromium died at attempt %d: %w", prerender.ErrRendererDown, attempt, err)
 		}
+	}
+}
+
+// leastTime is what a render must have left when it gets its place: with less,
+// it would take the place from others and come to nothing.
+const leastTime = 4 * time.Second
+
+// takePlace waits for a place as long as there is a use in it.
+func (r *Renderer) takePlace(ctx context.Context) error {
+	select {
+	case r.places <- struct{}{}:
+		return nil
+	default:
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-leastTime))
+		defer cancel()
+	}
+	select {
+	case r.places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%d renders are under way: %w", cap(r.places), prerender.ErrBusy)
 	}
 }
 
