@@ -1,13 +1,19 @@
 package chrome
 
 import (
+	"context"
 	"fmt"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/fetch"
+	cdpio "github.com/chromedp/cdproto/io"
+	"github.com/chromedp/cdproto/network"
+
+	"github.com/stillpage/stillpage/internal/prerender"
 )
 
 // document is the origin's answer to the request for the page itself.
@@ -97,4 +103,120 @@ func (d *document) handedOn() http.Header {
 	}
 	h.Set("Content-Type", contentType)
 	return h
+}
+
+// onPaused decides on documents: the page's own and those of its frames.
+func (l *load) onPaused(ev *fetch.EventRequestPaused) {
+	ctx, target := l.tab.ctx, l.tab.target
+	isResponse := ev.ResponseStatusCode != 0 || ev.ResponseErrorReason != ""
+	isMain := ev.FrameID == l.mainFrame()
+	switch {
+	case isMain && !isResponse && !l.mayLoad(ev):
+		target.Call(ctx, fetch.FailRequest.Method, fetch.FailRequestParams{
+			RequestID: ev.RequestID, ErrorReason: network.ErrorReasonAborted}, nil)
+	case isMain && !isResponse:
+		// Only this request is marked: a custom header on API calls would make
+		// them fail CORS.
+		target.Call(ctx, fetch.ContinueRequest.Method, fetch.ContinueRequestParams{
+			RequestID: ev.RequestID, Headers: markedHeaders(ev.Request.Headers)}, nil)
+	case isMain && ev.ResponseStatusCode != 0 && l.takeOver(ctx, ev):
+		target.Call(ctx, fetch.FailRequest.Method, fetch.FailRequestParams{
+			RequestID: ev.RequestID, ErrorReason: network.ErrorReasonAborted}, nil)
+	default:
+		target.Call(ctx, fetch.ContinueRequest.Method, fetch.ContinueRequestParams{RequestID: ev.RequestID}, nil)
+	}
+}
+
+// maxReloads is how often a page may reload itself: once for a cookie that it
+// wants to have set, and twice more.
+const maxReloads = 3
+
+// mayLoad decides on a request for a document in the main frame: the page, and
+// the page again, but no other. That is where a visitor would be sent, and so
+// is the crawler.
+func (l *load) mayLoad(ev *fetch.EventRequestPaused) bool {
+	url := ev.Request.URL
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !l.asked:
+		l.asked, l.url, l.asker = true, url, cdp.LoaderID(ev.NetworkID)
+		return true
+	case sameDocument(url, l.url):
+		l.reloads++
+		return l.reloads <= maxReloads
+	default:
+		if l.elsewhere == "" {
+			l.elsewhere = url
+		}
+		return false
+	}
+}
+
+// sameDocument compares URLs but for the place in the document.
+func sameDocument(a, b string) bool {
+	a, _, _ = strings.Cut(a, "#")
+	b, _, _ = strings.Cut(b, "#")
+	return a == b
+}
+
+// takeOver records the origin's answer. It returns true if the browser is not
+// to see it.
+func (l *load) takeOver(ctx context.Context, ev *fetch.EventRequestPaused) bool {
+	doc := newDocument(ev)
+	l.mu.Lock()
+	isReload := l.doc != nil
+	l.mu.Unlock()
+	var err error
+	switch {
+	case doc.isEgressFailure():
+		err = l.navigationError("refused by the egress proxy", l.page.Site.Origin.HostPort())
+	case isReload && doc.isRedirect():
+		return false // followed, and mayLoad looks at where to
+	case doc.isRedirect(), doc.isEmpty():
+		doc.final = true
+	case doc.isFile():
+		doc.final = true
+		doc.body, err = l.file(ctx, ev.RequestID, doc)
+	}
+	l.mu.Lock()
+	l.doc, l.err = doc, err
+	l.mu.Unlock()
+	return doc.final || err != nil
+}
+
+// file reads a document that is handed on as it is.
+func (l *load) file(ctx context.Context, id fetch.RequestID, doc *document) ([]byte, error) {
+	if err := doc.tooLarge(); err != nil {
+		return nil, fmt.Errorf("%s is %w: %w", l.page.URL, err, prerender.ErrContentRefused)
+	}
+	stream, err := cdp.Call(ctx, l.tab.target, fetch.TakeResponseBodyAsStream, fetch.TakeResponseBodyAsStreamParams{RequestID: id})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %v: %w", l.page.URL, err, prerender.ErrOriginUnreachable)
+	}
+	var body []byte
+	for {
+		part, err := cdp.Call(ctx, l.tab.target, cdpio.Read, cdpio.ReadParams{Handle: stream.Stream})
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %v: %w", l.page.URL, err, prerender.ErrOriginUnreachable)
+		}
+		body = append(body, part.Data...)
+		if len(body) > maxFile {
+			return nil, fmt.Errorf("%s has more than the %d bytes that are handed on: %w", l.page.URL, maxFile, prerender.ErrContentRefused)
+		}
+		if part.EOF {
+			return body, nil
+		}
+	}
+}
+
+// markedHeaders adds the loop marker to the document request.
+func markedHeaders(headers network.Headers) []*fetch.HeaderEntry {
+	marked := []*fetch.HeaderEntry{{Name: "X-Prerender", Value: "1"}}
+	for name, value := range headers {
+		if s, ok := value.(string); ok {
+			marked = append(marked, &fetch.HeaderEntry{Name: name, Value: s})
+		}
+	}
+	return marked
 }

@@ -157,7 +157,7 @@ func TestHostilePages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := fidelitySite(t, body)
-			c, err := captureWith(t, shared, url+"/", 6*time.Second, chrome.Options{})
+			c, err := captureWith(t, shared, url+"/", 10*time.Second, chrome.Options{})
 			if err != nil && !errors.Is(err, prerender.ErrRenderTimeout) {
 				t.Errorf("got %v, want a page or ErrRenderTimeout", err)
 			}

@@ -219,7 +219,7 @@ Promise.allSettled(tries).then((r) => p.append(r.map((x) => x.status + (x.value 
 		},
 	})
 	r, _ := own(t, egress.Policy{Sites: map[string]bool{strings.TrimPrefix(origin, "http://"): true}}, 2)
-	c, err := captureWith(t, r, origin+"/", 10*time.Second, chrome.Options{})
+	c, err := captureWith(t, r, origin+"/", 15*time.Second, chrome.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -231,7 +231,7 @@ func TestPrerenderReady(t *testing.T) {
 	})
 	wantBody(t, render(t, url+"/late"), []string{"ready"}, nil)
 	for path, reason := range map[string]string{"/never": "prerenderReady", "/hangs": url + "/hang"} {
-		c, err := captureWith(t, shared, url+path, 5*time.Second, chrome.Options{})
+		c, err := captureWith(t, shared, url+path, 10*time.Second, chrome.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -360,7 +360,7 @@ func TestOriginThatFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if c, err := captureWith(t, shared, tt.url, 5*time.Second, chrome.Options{}); !errors.Is(err, tt.want) {
+			if c, err := captureWith(t, shared, tt.url, 10*time.Second, chrome.Options{}); !errors.Is(err, tt.want) {
 				t.Errorf("got %+v, %v, want %v", c, err, tt.want)
 			}
 		})
