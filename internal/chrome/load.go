@@ -387,6 +387,11 @@ func (l *load) summarise(c *Capture) {
 	defer l.mu.Unlock()
 	c.Requests, c.Bytes = l.requests, l.bytes
 	c.Blocked, c.Failed = slices.Clone(l.blocked), slices.Clone(l.failed)
+	for _, r := range l.inFlight {
+		if !r.answered && time.Since(r.opened) > slowRequest && r.kind != network.ResourceTypeEventSource {
+			l.warn("no answer within " + slowRequest.String() + ", so not waited for: " + r.url)
+		}
+	}
 	c.Warnings = append(c.Warnings, l.warnings...)
 }
 
