@@ -170,7 +170,7 @@ func (l *load) takeOver(ctx context.Context, ev *fetch.EventRequestPaused) bool 
 	var err error
 	switch {
 	case doc.isEgressFailure():
-		err = l.navigationError("refused by the egress proxy", l.page.Site.Origin.HostPort())
+		err = l.navigationError("refused by the egress proxy")
 	case isReload && doc.isRedirect():
 		return false // followed, and mayLoad looks at where to
 	case doc.isRedirect(), doc.isEmpty():

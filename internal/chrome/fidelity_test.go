@@ -143,6 +143,23 @@ func TestFidelity(t *testing.T) {
 	}
 }
 
+// The fallback for sites that do not bear a jumping clock.
+func TestRealTime(t *testing.T) {
+	t.Parallel()
+	page := pageAt(t, fidelitySite(t, fidelityPages["timing/fetch chain"])+"/", prerender.Desktop)
+	if _, err := shared.Capture(t.Context(), page, chrome.Options{}); err != nil { // its tab's clock stands still now
+		t.Fatal(err)
+	}
+	page.Site.RealTime = true
+	for range 2 {
+		c, err := shared.Capture(t.Context(), page, chrome.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantBody(t, c, []string{"done"}, nil)
+	}
+}
+
 // A page gets its budget and no more; its neighbours and the next one notice
 // nothing.
 func TestHostilePages(t *testing.T) {

@@ -90,7 +90,7 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 	defer l.abort()
 	l.tab.enter(l)
 	if l.tab.dead.Load() {
-		return nil, l.tab, fmt.Errorf("load %s: %w: %w", target.URL, errDeadTab, prerender.ErrRendererDown)
+		return nil, l.tab, l.deadTab()
 	}
 	watch.lap("tab")
 
@@ -115,6 +115,12 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 
 // errDeadTab: the tab's process had died while it was idle.
 var errDeadTab = errors.New("tab is dead")
+
+// deadTab sees to it that the tab is closed and the page gets another.
+func (l *load) deadTab() error {
+	l.tab.dead.Store(true)
+	return fmt.Errorf("load %s: %w: %w", l.page.URL, errDeadTab, prerender.ErrRendererDown)
+}
 
 // finish waits for the page and serialises it.
 func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options Options) error {
@@ -193,8 +199,7 @@ func (l *load) navigate(ctx context.Context) (*document, error) {
 	if err == nil && res.LoaderID != "" && l.asker != "" && l.asker != res.LoaderID {
 		// The page before this one has gone elsewhere at the last moment. What has
 		// come may be that page, which must not be taken for this one.
-		l.tab.dead.Store(true)
-		return nil, fmt.Errorf("load %s: %w: %w", l.page.URL, errDeadTab, prerender.ErrRendererDown)
+		return nil, l.deadTab()
 	}
 	switch {
 	case l.err != nil:
@@ -202,7 +207,7 @@ func (l *load) navigate(ctx context.Context) (*document, error) {
 	case l.doc != nil && (l.doc.final || err == nil && res.ErrorText == ""):
 		return l.doc, nil
 	case l.crashed && l.doc == nil:
-		return nil, fmt.Errorf("load %s: %w: %w", l.page.URL, errDeadTab, prerender.ErrRendererDown)
+		return nil, l.deadTab()
 	case l.crashed:
 		return nil, fmt.Errorf("page %s crashed its process: %w", l.page.URL, prerender.ErrRendererDown)
 	case err != nil && l.asked && l.doc == nil:
@@ -215,18 +220,17 @@ func (l *load) navigate(ctx context.Context) (*document, error) {
 		return l.doc, nil
 	case l.doc == nil && res.ErrorText == "net::ERR_ABORTED":
 		// The process of an idle tab has died, and its end is not yet known here.
-		l.tab.dead.Store(true)
-		return nil, fmt.Errorf("load %s: %w: %w", l.page.URL, errDeadTab, prerender.ErrRendererDown)
+		return nil, l.deadTab()
 	default:
-		return nil, l.navigationError(res.ErrorText, l.page.Site.Origin.HostPort())
+		return nil, l.navigationError(res.ErrorText)
 	}
 }
 
 // navigationError turns the browser's word for a failed navigation into an
 // error. The egress proxy knows more: "net::ERR_TUNNEL_CONNECTION_FAILED" is
 // all that a browser says of what it told it.
-func (l *load) navigationError(text, hostPort string) error {
-	if err := l.egress.Failure(hostPort, l.started); err != nil {
+func (l *load) navigationError(text string) error {
+	if err := l.egress.Failure(l.page.Site.Origin.HostPort(), l.started); err != nil {
 		return err
 	}
 	if strings.Contains(text, "TIMED_OUT") {
@@ -263,7 +267,10 @@ func (l *load) evaluate(ctx context.Context, expression string, world runtime.Ex
 	if res.ExceptionDetails != nil {
 		return fmt.Errorf("evaluate: %s", exceptionText(res.ExceptionDetails))
 	}
-	return decodeValue(res.Result.Value, value)
+	if err := json.Unmarshal(res.Result.Value, value); err != nil {
+		return fmt.Errorf("evaluate: %w", err)
+	}
+	return nil
 }
 
 func (l *load) mainFrame() cdp.FrameID { return cdp.FrameID(l.tab.target.TargetID) }
@@ -401,11 +408,4 @@ func deadlineIs(core, err error) error {
 		return fmt.Errorf("%w (%w)", core, err)
 	}
 	return fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
-}
-
-func decodeValue(raw []byte, value any) error {
-	if err := json.Unmarshal(raw, value); err != nil {
-		return fmt.Errorf("evaluate: %w", err)
-	}
-	return nil
 }

@@ -34,8 +34,9 @@ const (
 // tabKind is what a tab is kept for: pages of one site, for one device. The
 // scripts that it has fetched and compiled are those of the site.
 type tabKind struct {
-	origin prerender.Origin
-	device prerender.Device
+	origin   prerender.Origin
+	device   prerender.Device
+	realTime bool // a clock that was virtual once stands still for ever
 }
 
 // pool keeps the tabs of one Chromium from page to page. Tabs in use are bounded
@@ -83,7 +84,7 @@ func (p *pool) drop() {
 // opens none is killed: one that has lost its zygote answers commands, and never
 // starts another page.
 func (r *Renderer) tab(ctx context.Context, p *process, target prerender.Page) (*tab, error) {
-	kind := tabKind{target.Site.Origin, target.Device}
+	kind := tabKind{target.Site.Origin, target.Device, target.Site.RealTime}
 	for {
 		t, evicted := p.tabs.take(kind, cap(r.places))
 		if evicted != nil {

@@ -49,11 +49,8 @@ const (
 // It is the one place that decides this; the rest of the package does not know
 // how.
 func (l *load) ready(ctx context.Context) (partial string, err error) {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
-		defer cancel()
-	}
+	ctx, cancel := withoutLast(ctx, reserve)
+	defer cancel()
 	if l.page.Site.RealTime {
 		return l.readyInRealTime(ctx)
 	}
@@ -71,6 +68,11 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 		page, err := l.settle(ctx)
 		if err != nil && ctx.Err() != nil {
 			return l.timeIsUp(ctx, err)
+		}
+		if err != nil {
+			// No answer is not "nothing moves": the page has just reloaded itself.
+			elements, grant = -1, nextGrant
+			continue
 		}
 		if page.Background && !calm.reached(page) {
 			// Its work takes real time, and no round is to be wasted on that.

@@ -179,17 +179,22 @@ func (r *Renderer) takePlace(ctx context.Context) error {
 		return nil
 	default:
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-leastTime))
-		defer cancel()
-	}
+	ctx, cancel := withoutLast(ctx, leastTime)
+	defer cancel()
 	select {
 	case r.places <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("%d renders are under way: %w", cap(r.places), prerender.ErrBusy)
 	}
+}
+
+// withoutLast ends d before ctx does, if ctx has a deadline.
+func withoutLast(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(ctx, deadline.Add(-d))
+	}
+	return context.WithCancel(ctx)
 }
 
 // Stats returns the counts so far.
