@@ -88,10 +88,12 @@ func flags(dir, proxy string) []chromedp.ExecAllocatorOption {
 		// message to whoever runs the name server.
 		"host-resolver-rules":             "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 		"force-webrtc-ip-handling-policy": "disable_non_proxied_udp",
-		"disable-features":                "Translate,MediaRouter,DialMediaRouteProvider,OptimizationHints,AutofillServerCommunication,IsolateOrigins,site-per-process,BackForwardCache,ProactivelySwapBrowsingInstance,SpareRendererForSitePerProcess",
+		"disable-features":                "Translate,MediaRouter,DialMediaRouteProvider,OptimizationHints,AutofillServerCommunication,IsolateOrigins,site-per-process,BackForwardCache,ProactivelySwapBrowsingInstance,SpareRendererForSitePerProcess,RenderDocument",
 		// A page that wants more memory ends its own process. Large apps take 100 MB.
 		"js-flags": "--max-old-space-size=512",
-		// A page that wants more memory ends its own process. Large apps take 100 MB.
+		// Images and frames below the fold are part of the page, and there are no
+		// frames in which they would come into view.
+		"blink-settings":      "lazyLoadEnabled=false",
 		"force-color-profile": "srgb",
 		"lang":                "en-US",
 		"password-store":      "basic",

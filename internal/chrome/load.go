@@ -83,7 +83,8 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 		changed: make(chan struct{}, 1), origins: map[string]bool{}, inFlight: map[network.RequestID]*request{},
 	}
 	watch := stopwatch{last: l.started}
-	if l.tab, err = r.tab(ctx, p, target); err != nil {
+	kind := tabKind{target.Site.Origin, target.Device, target.Site.RealTime, target.Site.RealTime || options.Screenshot}
+	if l.tab, err = r.tab(ctx, p, kind); err != nil {
 		return nil, nil, err
 	}
 	ctx, l.abort = context.WithCancel(ctx) // a dead process answers no command

@@ -37,6 +37,7 @@ type tabKind struct {
 	origin   prerender.Origin
 	device   prerender.Device
 	realTime bool // a clock that was virtual once stands still for ever
+	painted  bool // frames are made, which nobody looks at but who takes a picture
 }
 
 // pool keeps the tabs of one Chromium from page to page. Tabs in use are bounded
@@ -83,8 +84,7 @@ func (p *pool) drop() {
 // tab returns a clean tab for the page, warm if there is one. A Chromium that
 // opens none is killed: one that has lost its zygote answers commands, and never
 // starts another page.
-func (r *Renderer) tab(ctx context.Context, p *process, target prerender.Page) (*tab, error) {
-	kind := tabKind{target.Site.Origin, target.Device, target.Site.RealTime}
+func (r *Renderer) tab(ctx context.Context, p *process, kind tabKind) (*tab, error) {
 	for {
 		t, evicted := p.tabs.take(kind, cap(r.places))
 		if evicted != nil {

@@ -38,9 +38,9 @@
   const length = Object.getOwnPropertyDescriptor(History.prototype, 'length').get;
   Object.defineProperty(History.prototype, 'length', { get() { return length.call(this) - before; }, configurable: true, enumerable: true });
 
-  // Animation frames as timers: 30 frames must not take half a second of real
-  // time, nor the frames of an endless animation all of it.
-  const realFrame = win.requestAnimationFrame.bind(win);
+  // No frame is ever made (see openTab): what the page would get with frames it
+  // gets from timers, 30 of which do not take half a second of real time, nor
+  // those of an endless animation all of it.
   let frames = 0;
   win.requestAnimationFrame = function requestAnimationFrame(callback) {
     return later(() => callback.call(win, performance.now()), frames++ < 120 ? 16 : 200);
@@ -50,6 +50,60 @@
     return later(() => callback.call(win, { didTimeout: false, timeRemaining: () => 50 }), 1);
   };
   win.cancelIdleCallback = function cancelIdleCallback(id) { forget(id); };
+  // Its callback is called in a frame. Browsers without it are common.
+  delete Document.prototype.startViewTransition;
+  delete Element.prototype.startViewTransition;
+
+  // Transitions and animations end in frames. Who waits for an end gets it when
+  // the clock says so. Looking at the styles every 16 ms, as a frame does, is what
+  // makes a change of class a transition.
+  const add = EventTarget.prototype.addEventListener;
+  const dispatch = EventTarget.prototype.dispatchEvent;
+  const getAnimations = Document.prototype.getAnimations;
+  const { AnimationEvent, TransitionEvent, AnimationPlaybackEvent, CSSTransition, CSSAnimation } = win;
+  const isAnimationEvent = /^(webkit)?(transition|animation)(start|run|end|iteration|cancel)$/i;
+  const ends = new Map(); // animation → when it ends
+  const stepsMost = 400;
+  let steps = 0;
+  function followAnimations() {
+    if (steps++ > 0) return;
+    for (const type of ['transitionend', 'animationend']) {
+      add.call(win, type, (e) => { if (e.isTrusted) e.stopImmediatePropagation(); }, true); // it has had one
+    }
+    step();
+  }
+  function step() {
+    const now = performance.now();
+    for (const a of getAnimations.call(document)) {
+      const timing = a.effect && a.effect.getComputedTiming();
+      if (timing && !ends.has(a) && a.playState !== 'finished') ends.set(a, now + timing.endTime);
+    }
+    for (const [a, end] of ends) {
+      if (end > now) continue;
+      ends.delete(a);
+      if (a.playState === 'running') finish(a);
+    }
+    if (steps++ < stepsMost) later(step, 16);
+  }
+  function finish(a) {
+    const target = a.effect.target;
+    const elapsedTime = a.effect.getComputedTiming().activeDuration / 1000;
+    a.finish();
+    if (a instanceof CSSTransition) dispatch.call(target, new TransitionEvent('transitionend', { bubbles: true, cancelable: true, propertyName: a.transitionProperty, elapsedTime }));
+    else if (a instanceof CSSAnimation) dispatch.call(target, new AnimationEvent('animationend', { bubbles: true, cancelable: true, animationName: a.animationName, elapsedTime }));
+    else dispatch.call(a, new AnimationPlaybackEvent('finish', { currentTime: a.currentTime }));
+  }
+  const animate = Element.prototype.animate;
+  Element.prototype.animate = function (...args) { followAnimations(); return animate.apply(this, args); };
+  for (const proto of [HTMLElement.prototype, SVGElement.prototype, Document.prototype, win]) {
+    for (const name of ['ontransitionend', 'onanimationend']) {
+      const property = Object.getOwnPropertyDescriptor(proto, name);
+      if (!property || !property.set) continue;
+      Object.defineProperty(proto, name, { ...property, set(f) { followAnimations(); property.set.call(this, f); } });
+    }
+  }
+
+  let watches = false; // the page watches what settling may change
 
   // Everything that has a box intersects, wherever it is: a crawler reads the
   // whole page. Something hidden is looked at again for a while.
@@ -95,6 +149,7 @@
       }
       if (entries.length > 0) {
         batches++;
+        watches = true;
         this.#callback.call(this, entries, this);
       }
       if (hidden) this.#schedule(100);
@@ -109,29 +164,73 @@
     return Object.setPrototypeOf(e, null) && e;
   }
 
+  // Sizes are reported at first, and looked at for a while.
+  win.ResizeObserver = class ResizeObserver {
+    #callback;
+    #targets = new Map(); // element → the size that was reported last
+    #timer = 0;
+    #looks = 0;
+    constructor(callback) {
+      if (typeof callback !== 'function') throw new TypeError("Failed to construct 'ResizeObserver': parameter 1 is not a function.");
+      this.#callback = callback;
+    }
+    observe(target) {
+      if (!(target instanceof Element)) throw new TypeError("Failed to execute 'observe' on 'ResizeObserver': parameter 1 is not of type 'Element'.");
+      watches = true;
+      this.#targets.set(target, '0 0');
+      this.#schedule(16);
+    }
+    unobserve(target) { this.#targets.delete(target); }
+    disconnect() { this.#targets.clear(); }
+    #schedule(delay) {
+      if (this.#timer === 0) this.#timer = later(() => { this.#timer = 0; this.#look(); }, delay);
+    }
+    #look() {
+      const entries = [];
+      for (const [target, last] of this.#targets) {
+        const e = sizes(target);
+        const size = e.contentRect.width + ' ' + e.contentRect.height;
+        if (size === last) continue;
+        this.#targets.set(target, size);
+        entries.push(e);
+      }
+      if (entries.length > 0) this.#callback.call(this, entries, this);
+      if (this.#targets.size > 0 && this.#looks++ < looksMost) this.#schedule(100);
+    }
+  };
+  function sizes(target) {
+    const box = target.getBoundingClientRect();
+    const style = win.getComputedStyle(target);
+    const px = (name) => parseFloat(style[name]) || 0;
+    const left = px('paddingLeft'), top = px('paddingTop');
+    const width = Math.max(0, box.width - left - px('paddingRight') - px('borderLeftWidth') - px('borderRightWidth'));
+    const height = Math.max(0, box.height - top - px('paddingBottom') - px('borderTopWidth') - px('borderBottomWidth'));
+    const vertical = style.writingMode.startsWith('vertical');
+    const size = (w, h) => [{ inlineSize: vertical ? h : w, blockSize: vertical ? w : h }];
+    const scale = win.devicePixelRatio;
+    return {
+      target, contentRect: new DOMRectReadOnly(left, top, width, height), borderBoxSize: size(box.width, box.height),
+      contentBoxSize: size(width, height), devicePixelContentBoxSize: size(width * scale, height * scale),
+    };
+  }
+
   // Closed shadow roots are open, so that their content can be read.
   const attachShadow = Element.prototype.attachShadow;
   Element.prototype.attachShadow = function (init) {
     return attachShadow.call(this, init && init.mode === 'closed' ? { ...init, mode: 'open' } : init);
   };
 
-  if (win !== win.top) return;
-
   // What the page reacts to beside time, for settle.
   let listensToScroll = false;
   let wantsLastWord = false; // it may write something down when it is left
   const lastMoments = new Set(['unload', 'beforeunload', 'pagehide', 'visibilitychange', 'freeze']);
-  const add = EventTarget.prototype.addEventListener;
   EventTarget.prototype.addEventListener = function (type, ...rest) {
     if (type === 'scroll') listensToScroll = true;
-    if (lastMoments.has(type)) wantsLastWord = true;
+    else if (lastMoments.has(type)) wantsLastWord = true;
+    else if (isAnimationEvent.test(type)) followAnimations();
     return add.call(this, type, ...rest);
   };
-  let needsFrames = false;
-  const RealResizeObserver = win.ResizeObserver;
-  win.ResizeObserver = class ResizeObserver extends RealResizeObserver {
-    observe(...args) { needsFrames = true; return super.observe(...args); }
-  };
+  if (win !== win.top) return;
 
   // Work that the virtual clock does not wait for: storage, workers, and what is
   // computed elsewhere. Each piece of it owes an answer until it is done.
@@ -184,7 +283,6 @@
 
   const all = document.getElementsByTagName('*');
   const textContent = Object.getOwnPropertyDescriptor(Node.prototype, 'textContent').get;
-  const dispatch = EventTarget.prototype.dispatchEvent;
   const NewEvent = win.Event;
   const scrollTo = win.scrollTo.bind(win);
 
@@ -192,7 +290,6 @@
   // the page as a reader does, from top to end, and says how it is:
   //   elements  how many there are
   //   held      the page asks to wait, by prerenderReady
-  //   frames    it watches sizes, which only real frames report
   //   background  it has used what works beside the clock; text is how long its
   //             text is then, and owed how much of that work is not done
   //   lastWord  it wants to know when it is left
@@ -210,14 +307,12 @@
         scrollTo(0, 0);
         dispatch.call(document, new NewEvent('scroll', { bubbles: true }));
       }
-      const watches = needsFrames || batches > 0 || listensToScroll || !!win.onscroll || !!document.onscroll;
       return {
-        elements: all.length, held: win.prerenderReady === false, frames: needsFrames, watches,
+        elements: all.length, held: win.prerenderReady === false,
+        watches: watches || listensToScroll || !!win.onscroll || !!document.onscroll,
         lastWord: wantsLastWord || !!(win.onunload || win.onbeforeunload || win.onpagehide || document.onvisibilitychange),
         background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: asked.size,
       };
     },
-    // frames resolves after two real frames.
-    frames: () => new Promise((resolve) => realFrame(() => realFrame(resolve))),
   }) });
 })();

@@ -10,7 +10,6 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
 
 	"github.com/stillpage/stillpage/internal/prerender"
 )
@@ -164,7 +163,6 @@ func (l *load) timeIsUp(ctx context.Context, err error) (string, error) {
 type settled struct {
 	Elements int  `json:"elements"`
 	Held     bool `json:"held"`
-	Frames   bool `json:"frames"`
 	Watches  bool `json:"watches"`
 
 	LastWord bool `json:"lastWord"`
@@ -175,20 +173,12 @@ type settled struct {
 	Asked      int  `json:"asked"` // workers that have not answered
 }
 
-// settle has the page looked at from top to end, and lets two real frames pass
-// if it needs any.
+// settle has the page looked at from top to end.
 func (l *load) settle(ctx context.Context) (settled, error) {
 	var s settled
 	err := l.evaluate(ctx, "window.__stillpage.settle()", 0, &s)
 	l.heldAtLast = s.Held
 	l.traces = l.traces || s.LastWord || s.Background || err != nil
-	if err != nil || !s.Frames {
-		return s, err
-	}
-	yes := true
-	_, err = cdp.Call(ctx, l.tab.target, runtime.Evaluate, runtime.EvaluateParams{
-		Expression: "window.__stillpage.frames()", AwaitPromise: &yes,
-	})
 	return s, err
 }
 

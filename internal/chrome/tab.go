@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
 	"github.com/stillpage/stillpage/internal/prerender"
@@ -69,31 +70,71 @@ func (t *tab) leave() (origins []string, traces bool) {
 
 // newTab opens a tab and sets it up for a kind of pages.
 func newTab(ctx context.Context, p *process, kind tabKind, blocked []string) (*tab, error) {
-	tabCtx, closeTab := chromedp.NewContext(p.ctx, chromedp.WithNewBrowserContext())
 	// The tab lives as long as the context of its first call, which must
 	// therefore not be the render's. And a tab that is given up in the middle of
 	// being made is nobody's to close, so its making always goes to its end.
-	opened := make(chan error, 1)
-	go func() { opened <- chromedp.Do(tabCtx) }()
+	type opened struct {
+		tab *tab
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		t, err := p.openTab(kind)
+		done <- opened{t, err}
+	}()
 	select {
-	case err := <-opened:
-		t := &tab{kind: kind, ctx: tabCtx, target: chromedp.FromContext(tabCtx).Target, close: closeTab}
-		if err == nil {
-			err = t.setUp(ctx, p, blocked)
+	case o := <-done:
+		if o.err != nil {
+			return nil, fmt.Errorf("open tab: %w", o.err)
 		}
-		if err != nil {
-			go closeTab()
-			return nil, fmt.Errorf("open tab: %w", err)
+		if err := o.tab.setUp(ctx, p, blocked); err != nil {
+			go o.tab.close()
+			return nil, fmt.Errorf("set up tab: %w", err)
 		}
 		p.lastTab.Store(time.Now().UnixNano())
-		return t, nil
+		return o.tab, nil
 	case <-ctx.Done():
 		go func() {
-			<-opened
-			closeTab()
+			if o := <-done; o.err == nil {
+				o.tab.close()
+			}
 		}()
 		return nil, fmt.Errorf("open tab: %w", context.Cause(ctx))
 	}
+}
+
+// openTab opens a tab in a context of its own.
+func (p *process) openTab(kind tabKind) (*tab, error) {
+	b := chromedp.FromContext(p.ctx).Browser
+	own, err := cdp.Call(p.ctx, b, target.CreateBrowserContext, target.CreateBrowserContextParams{DisposeOnDetach: new(true)})
+	if err != nil {
+		return nil, err
+	}
+	dispose := func() {
+		b.Call(p.ctx, target.DisposeBrowserContext.Method, target.DisposeBrowserContextParams{BrowserContextID: own.BrowserContextID}, nil)
+	}
+	params := target.CreateTargetParams{
+		URL: "about:blank", BrowserContextID: own.BrowserContextID, NewWindow: new(true),
+		Width: desktopViewport.width, Height: desktopViewport.height,
+		EnableBeginFrameControl: new(!kind.painted),
+	}
+	created, err := cdp.Call(p.ctx, b, target.CreateTarget, params)
+	if err != nil && !kind.painted {
+		params.EnableBeginFrameControl = nil // the headless shell alone has it
+		created, err = cdp.Call(p.ctx, b, target.CreateTarget, params)
+	}
+	if err != nil {
+		dispose()
+		return nil, err
+	}
+	ctx, cancel := chromedp.NewContext(p.ctx, chromedp.WithTargetID(created.TargetID))
+	t := &tab{kind: kind, ctx: ctx, close: func() { cancel(); dispose() }}
+	if err := chromedp.Do(ctx); err != nil {
+		t.close()
+		return nil, err
+	}
+	t.target = chromedp.FromContext(ctx).Target
+	return t, nil
 }
 
 func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {
@@ -112,10 +153,13 @@ func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {
 		method string
 		params any
 	}{
-		// chromedp follows the DOM for its queries, which are not used here.
+		// chromedp follows the DOM and other tabs, which is not used here.
 		{dom.Disable.Method, cdp.Empty{}},
 		{css.Disable.Method, cdp.Empty{}},
 		{log.Disable.Method, cdp.Empty{}},
+		{target.SetDiscoverTargets.Method, target.SetDiscoverTargetsParams{}},
+		{target.SetAutoAttach.Method, target.SetAutoAttachParams{}},
+		{page.SetLifecycleEventsEnabled.Method, page.SetLifecycleEventsEnabledParams{Enabled: t.kind.realTime}},
 		// Bodies are not asked for again, so they need not be kept.
 		{network.Enable.Method, network.EnableParams{MaxTotalBufferSize: new(int64), MaxResourceBufferSize: new(int64)}},
 		{page.AddScriptToEvaluateOnNewDocument.Method, page.AddScriptToEvaluateOnNewDocumentParams{Source: prelude}},
