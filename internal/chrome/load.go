@@ -32,7 +32,6 @@ type serialised struct {
 	Title   string      `json:"title"`
 	Status  int         `json:"status"`
 	Headers [][2]string `json:"headers"`
-	Traces  bool        `json:"traces"`
 }
 
 // reserve is the part of a render's time that is kept for taking the page as it
@@ -142,7 +141,6 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 	if err != nil {
 		return deadlineIs(prerender.ErrRenderTimeout, err)
 	}
-	l.traces = l.traces || s.Traces
 	if done, err := l.outcome(c); done || err != nil {
 		return err
 	}

@@ -55,35 +55,42 @@
   delete Element.prototype.startViewTransition;
 
   // Transitions and animations end in frames. Who waits for an end gets it when
-  // the clock says so. Looking at the styles every 16 ms, as a frame does, is what
-  // makes a change of class a transition.
+  // the clock says so. Looking at the styles 16 ms after a change, as a frame
+  // does, is what makes the next one a transition. Some frameworks listen to all
+  // events there are, so nothing is done while nothing changes.
   const add = EventTarget.prototype.addEventListener;
   const dispatch = EventTarget.prototype.dispatchEvent;
   const getAnimations = Document.prototype.getAnimations;
-  const { AnimationEvent, TransitionEvent, AnimationPlaybackEvent, CSSTransition, CSSAnimation } = win;
+  const { AnimationEvent, TransitionEvent, AnimationPlaybackEvent, CSSTransition, CSSAnimation, MutationObserver } = win;
   const isAnimationEvent = /^(webkit)?(transition|animation)(start|run|end|iteration|cancel)$/i;
   const ends = new Map(); // animation → when it ends
-  const stepsMost = 400;
-  let steps = 0;
+  let looksAtStyles = false;
+  let styleTimer = 0;
+  let styleLooks = 400; // as many as frames in six seconds
   function followAnimations() {
-    if (steps++ > 0) return;
+    if (looksAtStyles) return;
+    looksAtStyles = true;
     for (const type of ['transitionend', 'animationend']) {
       add.call(win, type, (e) => { if (e.isTrusted) e.stopImmediatePropagation(); }, true); // it has had one
     }
-    step();
+    new MutationObserver(lookSoon).observe(document, { subtree: true, childList: true, attributes: true });
+    lookSoon();
   }
-  function step() {
+  function lookSoon() {
+    if (styleTimer === 0 && styleLooks-- > 0) styleTimer = later(lookAtStyles, 16);
+  }
+  function lookAtStyles() {
+    styleTimer = 0;
     const now = performance.now();
     for (const a of getAnimations.call(document)) {
-      const timing = a.effect && a.effect.getComputedTiming();
-      if (timing && !ends.has(a) && a.playState !== 'finished') ends.set(a, now + timing.endTime);
+      if (!ends.has(a) && a.effect && a.playState === 'running') ends.set(a, now + a.effect.getComputedTiming().endTime);
     }
     for (const [a, end] of ends) {
       if (end > now) continue;
       ends.delete(a);
       if (a.playState === 'running') finish(a);
     }
-    if (steps++ < stepsMost) later(step, 16);
+    if (ends.size > 0) lookSoon();
   }
   function finish(a) {
     const target = a.effect.target;
@@ -232,6 +239,21 @@
   };
   if (win !== win.top) return;
 
+  // What stays behind when the page is left. Looking into the storages costs a
+  // millisecond, which is saved when the page has not touched them.
+  let touchesStorage = false;
+  const watchAccess = (object, name, access) => {
+    const property = Object.getOwnPropertyDescriptor(object, name);
+    Object.defineProperty(object, name, { ...property, [access](...args) {
+      touchesStorage = true;
+      return property[access].apply(this, args);
+    } });
+  };
+  watchAccess(win, 'localStorage', 'get');
+  watchAccess(win, 'sessionStorage', 'get');
+  watchAccess(win, 'name', 'set');
+  watchAccess(Document.prototype, 'cookie', 'set');
+
   // Work that the virtual clock does not wait for: storage, workers, and what is
   // computed elsewhere. Each piece of it owes an answer until it is done.
   let background = false;
@@ -282,6 +304,7 @@
   watchWorker('SharedWorker');
 
   const all = document.getElementsByTagName('*');
+  const queryAll = Document.prototype.querySelectorAll;
   const textContent = Object.getOwnPropertyDescriptor(Node.prototype, 'textContent').get;
   const NewEvent = win.Event;
   const scrollTo = win.scrollTo.bind(win);
@@ -292,7 +315,7 @@
   //   held      the page asks to wait, by prerenderReady
   //   background  it has used what works beside the clock; text is how long its
   //             text is then, and owed how much of that work is not done
-  //   lastWord  it wants to know when it is left
+  //   traces    it may have stored something, or will when it is left
   //   watches   it reacts to more than time, so that settling may have moved it
   Object.defineProperty(win, '__stillpage', { value: Object.freeze({
     settle() {
@@ -310,7 +333,8 @@
       return {
         elements: all.length, held: win.prerenderReady === false,
         watches: watches || listensToScroll || !!win.onscroll || !!document.onscroll,
-        lastWord: wantsLastWord || !!(win.onunload || win.onbeforeunload || win.onpagehide || document.onvisibilitychange),
+        traces: touchesStorage || wantsLastWord || queryAll.call(document, 'iframe, frame, object, embed').length > 0 ||
+          !!(win.onunload || win.onbeforeunload || win.onpagehide || document.onvisibilitychange),
         background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: asked.size,
       };
     },

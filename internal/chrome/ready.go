@@ -165,7 +165,7 @@ type settled struct {
 	Held     bool `json:"held"`
 	Watches  bool `json:"watches"`
 
-	LastWord bool `json:"lastWord"`
+	Traces bool `json:"traces"`
 
 	Background bool `json:"background"`
 	Text       int  `json:"text"`
@@ -178,7 +178,7 @@ func (l *load) settle(ctx context.Context) (settled, error) {
 	var s settled
 	err := l.evaluate(ctx, "window.__stillpage.settle()", 0, &s)
 	l.heldAtLast = s.Held
-	l.traces = l.traces || s.LastWord || s.Background || err != nil
+	l.traces = l.traces || s.Traces || s.Background || err != nil
 	return s, err
 }
 

@@ -5,9 +5,8 @@
 // a node is read through its prototype's getter.
 //
 // The value of the last expression is
-//   { html, title, status, headers: [[name, value], …], traces }
-// where status is the page's wish or 0, and traces says that the page has stored
-// something, or may have.
+//   { html, title, status, headers: [[name, value], …] }
+// where status is the page's wish or 0.
 (() => {
   const getter = (proto, name) => {
     const get = Object.getOwnPropertyDescriptor(proto, name).get;
@@ -224,15 +223,6 @@
     return { status, headers };
   }
 
-  function traces() {
-    try {
-      return document.cookie !== '' || localStorage.length > 0 || sessionStorage.length > 0 || window.name !== '' ||
-        queryAll('iframe, frame, object, embed').length > 0;
-    } catch (_) {
-      return true; // storage is forbidden here, and so is a look at it
-    }
-  }
-
   const title = queryAll('title')[0];
-  return { html: out.join(''), title: title ? textContent(title).trim() : '', ...wishes(), traces: traces() };
+  return { html: out.join(''), title: title ? textContent(title).trim() : '', ...wishes() };
 })()
