@@ -37,6 +37,26 @@ type process struct {
 	userAgent string          // without "Headless"
 	tabs      pool
 	lastTab   atomic.Int64 // when a tab was last opened, in nanoseconds of Unix time
+
+	// Of the renderer, under its lock.
+	users   int // renders that have it
+	renders int // so far
+}
+
+// memory returns how many bytes Chromium's processes hold that they do not share
+// with files and each other. On systems without /proc it is 0.
+func (p *process) memory() int64 {
+	var pages int64
+	for pid := range session(p.pid) {
+		statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if err != nil {
+			continue // it has ended
+		}
+		var size, resident, shared int64
+		fmt.Sscan(string(statm), &size, &resident, &shared)
+		pages += resident - shared
+	}
+	return pages * int64(os.Getpagesize())
 }
 
 // startProcess starts Chromium under a keeper. ctx can end the start, and means

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -127,23 +128,34 @@ func reap(browser int) int {
 // Chromium is the child of a shell script, so the order to die with its parent
 // reaches the script alone.
 func killSession(leader int) {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return
-	}
-	for _, path := range stats {
-		stat, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
-		}
-		// pid (name) state ppid pgrp session …, and the name may hold anything.
-		var state string
-		var pid, ppid, group, session int
-		fmt.Sscan(string(stat), &pid)
-		_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
-		fmt.Sscan(rest, &state, &ppid, &group, &session)
-		if session == leader && pid != leader {
+	for pid := range session(leader) {
+		if pid != leader {
 			unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+}
+
+// session returns the processes of a session.
+func session(leader int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		stats, err := filepath.Glob("/proc/[0-9]*/stat")
+		if err != nil {
+			return
+		}
+		for _, path := range stats {
+			stat, err := os.ReadFile(path)
+			if err != nil {
+				continue // it has ended
+			}
+			// pid (name) state ppid pgrp session …, and the name may hold anything.
+			var state string
+			var pid, ppid, group, session int
+			fmt.Sscan(string(stat), &pid)
+			_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+			fmt.Sscan(rest, &state, &ppid, &group, &session)
+			if session == leader && !yield(pid) {
+				return
+			}
 		}
 	}
 }

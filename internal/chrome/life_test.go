@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -22,7 +23,7 @@ import (
 
 // own starts a renderer of the test's own, with a temporary directory in which
 // everything that it leaves behind is seen.
-func own(t testing.TB, policy egress.Policy, concurrency int) (*chrome.Renderer, string) {
+func own(t testing.TB, policy egress.Policy, concurrency int, options ...func(*chrome.Config)) (*chrome.Renderer, string) {
 	t.Helper()
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
@@ -31,7 +32,11 @@ func own(t testing.TB, policy egress.Policy, concurrency int) (*chrome.Renderer,
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { proxy.Close() })
-	r, err := chrome.Start(context.Background(), chrome.Config{Egress: proxy, Log: quiet, Concurrency: concurrency})
+	config := chrome.Config{Egress: proxy, Log: quiet, Concurrency: concurrency}
+	for _, set := range options {
+		set(&config)
+	}
+	r, err := chrome.Start(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +153,42 @@ func TestKilledBrowserIsReplaced(t *testing.T) {
 		eventually(t, "one browser, running", func() bool {
 			dirs, _ := filepath.Glob(tmp + "/*")
 			return len(dirs) == 1 && r.Stats().Running
+		})
+	}
+}
+
+// A Chromium that has grown old or large is replaced by another, and no page
+// notices.
+func TestOldChromiumIsReplaced(t *testing.T) {
+	for name, limit := range map[string]func(*chrome.Config){
+		"count":  func(c *chrome.Config) { c.MostRenders = 20 },
+		"memory": func(c *chrome.Config) { c.MostMemory = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, tmp := own(t, loopback, 4, limit)
+			url := serve(t, map[string]http.HandlerFunc{"/": html("<p>fine</p>")})
+			results := make(chan error, 100)
+			for i := range cap(results) {
+				go func() {
+					c, err := captureWith(t, r, fmt.Sprint(url, "/?", i), time.Minute, chrome.Options{})
+					if err == nil && !strings.Contains(string(c.Body), "fine") {
+						err = errors.New("not the page: " + string(c.Body))
+					}
+					results <- err
+				}()
+			}
+			for range cap(results) {
+				if err := <-results; err != nil {
+					t.Error(err)
+				}
+			}
+			if got := r.Stats().Retired; got == 0 {
+				t.Errorf("got %d Chromiums retired, want some", got)
+			}
+			eventually(t, "one browser, running", func() bool {
+				dirs, _ := filepath.Glob(tmp + "/*")
+				return len(dirs) == 1 && r.Stats().Running
+			})
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,13 @@ type Config struct {
 	// since half of a render is waiting for the site.
 	Concurrency int
 
+	// MostRenders is after how many pages Chromium is replaced by a new one, and
+	// MostMemory at how many bytes (process.memory). Zero: DefaultMostRenders, and
+	// 200 MB and 100 MB more for each place, about twice what it holds after
+	// hundreds of pages of an ordinary app.
+	MostRenders int
+	MostMemory  int64
+
 	// Blocked are URL patterns that pages must not load. Nil: DefaultBlocked.
 	Blocked []string
 
@@ -56,7 +64,8 @@ type Renderer struct {
 
 	mu       sync.Mutex
 	process  *process
-	starting *starting // the start under way, or nil
+	retired  []*process // others have taken their place; the last user ends them
+	starting *starting  // the start under way, or nil
 	closed   bool
 	stats    Stats
 }
@@ -68,13 +77,22 @@ type starting struct {
 	err  error
 }
 
+// DefaultMostRenders is far fewer than it takes to leak, and so many that the
+// second which a start costs does not count.
+const DefaultMostRenders = 10000
+
+// memoryInterval is how many renders lie between two looks at the memory, which
+// take a millisecond.
+const memoryInterval = 20
+
 // startPause is the least time between two starts of a Chromium that fails.
 const startPause = time.Second
 
 // Stats count what a renderer has done.
 type Stats struct {
 	Running  bool  `json:"running"`
-	Starts   int   `json:"starts"`  // of Chromium; more than one: it died
+	Starts   int   `json:"starts"`  // of Chromium
+	Retired  int   `json:"retired"` // replaced by another in time; the other starts but one: it died
 	Renders  int64 `json:"renders"` // finished, well or not
 	InFlight int   `json:"inFlight"`
 	Capacity int   `json:"capacity"`
@@ -92,6 +110,12 @@ func Start(ctx context.Context, config Config) (*Renderer, error) {
 	if config.Concurrency <= 0 {
 		config.Concurrency = 2 * runtime.NumCPU()
 	}
+	if config.MostRenders <= 0 {
+		config.MostRenders = DefaultMostRenders
+	}
+	if config.MostMemory <= 0 {
+		config.MostMemory = (200 + 100*int64(config.Concurrency)) << 20
+	}
 	if config.Blocked == nil {
 		config.Blocked = DefaultBlocked
 	}
@@ -101,10 +125,14 @@ func Start(ctx context.Context, config Config) (*Renderer, error) {
 	sweep(time.Now())
 	r := &Renderer{config: config, places: make(chan struct{}, config.Concurrency)}
 	r.life, r.end = context.WithCancel(context.Background())
-	if _, err := r.browser(ctx); err != nil {
+	p, err := r.acquire(ctx)
+	if err != nil {
 		r.Close()
 		return nil, err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.users--
 	return r, nil
 }
 
@@ -127,44 +155,37 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 	if err := r.takePlace(ctx); err != nil {
 		return nil, err
 	}
-	var p *process
-	var used *tab
-	var capture *Capture
-	var err error
 	defer func() {
 		r.mu.Lock()
 		r.stats.Renders++
 		r.mu.Unlock()
-		go func() {
-			if used != nil && !p.isLost() {
-				p.giveBack(used, err == nil && capture.Partial == "")
-			}
-			<-r.places
-		}()
 	}()
-
 	// A browser that dies takes all its pages along, and so does one of its
 	// processes. They are innocent but for one, so each gets a second chance.
 	for attempt := 1; ; attempt++ {
-		if p, err = r.browser(ctx); err != nil {
+		p, err := r.acquire(ctx)
+		if err != nil {
+			<-r.places
 			return nil, err
 		}
-		capture, used, err = r.capture(ctx, p, page, options)
+		capture, used, err := r.capture(ctx, p, page, options)
 		died := p.isLost() || used != nil && used.dead.Load()
-		if !died || err == nil {
-			return capture, err
-		}
-		if used != nil && !p.isLost() {
-			p.giveBack(used, false)
-		}
-		used = nil
-		if errors.Is(err, errDeadTab) && ctx.Err() == nil {
-			attempt-- // it was dead before the page came
+		deadBefore := errors.Is(err, errDeadTab)
+		if err != nil && died && ctx.Err() == nil && (attempt == 1 || deadBefore) {
+			r.release(p, used, false)
+			if deadBefore {
+				attempt--
+			}
 			continue
 		}
-		if attempt == 2 || ctx.Err() != nil {
+		go func() { // the answer need not wait for the cleaning
+			r.release(p, used, err == nil && capture.Partial == "")
+			<-r.places
+		}()
+		if err != nil && died {
 			return nil, fmt.Errorf("%w: Chromium died at attempt %d: %w", prerender.ErrRendererDown, attempt, err)
 		}
+		return capture, err
 	}
 }
 
@@ -219,17 +240,29 @@ func (r *Renderer) Close() error {
 		<-start.done
 	}
 	r.mu.Lock()
-	p := r.process
+	all := slices.Clone(r.retired)
+	if r.process != nil {
+		all = append(all, r.process)
+	}
 	r.mu.Unlock()
-	if p != nil {
+	for _, p := range all {
 		p.stop()
 	}
 	return nil
 }
 
-// browser returns the running Chromium, a new one if need be. Starting one is
-// the work of one goroutine, so that nobody waits longer than their context.
-func (r *Renderer) browser(ctx context.Context) (*process, error) {
+// bury ends a Chromium that is retired.
+func (r *Renderer) bury(p *process) {
+	p.stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.retired = slices.DeleteFunc(r.retired, func(o *process) bool { return o == p })
+}
+
+// acquire returns the running Chromium, a new one if need be, to be released.
+// Starting one is the work of one goroutine, so that nobody waits longer than
+// their context.
+func (r *Renderer) acquire(ctx context.Context) (*process, error) {
 	for {
 		r.mu.Lock()
 		if r.closed {
@@ -237,14 +270,11 @@ func (r *Renderer) browser(ctx context.Context) (*process, error) {
 			return nil, fmt.Errorf("renderer is closed: %w", prerender.ErrStopping)
 		}
 		if p := r.process; p != nil && !p.isLost() {
+			p.users++
 			r.mu.Unlock()
 			return p, nil
 		}
-		if r.starting == nil {
-			r.starting = &starting{done: make(chan struct{})}
-			go r.start(r.starting, r.process)
-		}
-		start := r.starting
+		start := r.startAnother()
 		r.mu.Unlock()
 
 		select {
@@ -258,18 +288,60 @@ func (r *Renderer) browser(ctx context.Context) (*process, error) {
 	}
 }
 
-// start puts a new Chromium in the place of one that died, or of none.
-func (r *Renderer) start(s *starting, dead *process) {
-	if dead != nil {
-		r.config.Log.Error("Chromium died; starting another", "pid", dead.pid)
-		dead.stop()
+// release ends one use of a Chromium, with the tab that was used or nil, and has it replaced when it has grown old
+// or large. Renders go on meanwhile, in the old one until the new one is there.
+func (r *Renderer) release(p *process, used *tab, healthy bool) {
+	if used != nil && !p.isLost() {
+		p.giveBack(used, healthy)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.users--
+	p.renders++
+	if p.users == 0 && slices.Contains(r.retired, p) {
+		go r.bury(p)
+		return
+	}
+	if p != r.process || r.starting != nil || r.closed || p.isLost() {
+		return
+	}
+	tooLarge := p.renders%memoryInterval == 0 && p.memory() > r.config.MostMemory
+	if tooLarge || p.renders >= r.config.MostRenders {
+		r.config.Log.Info("Chromium is replaced", "pid", p.pid, "renders", p.renders, "tooLarge", tooLarge)
+		r.startAnother()
+	}
+}
+
+// startAnother has a Chromium started in the place of r.process, unless that is
+// under way. r.mu is held.
+func (r *Renderer) startAnother() *starting {
+	if r.starting == nil {
+		r.starting = &starting{done: make(chan struct{})}
+		go r.start(r.starting, r.process)
+	}
+	return r.starting
+}
+
+// start puts a new Chromium in the place of an old one, or of none.
+func (r *Renderer) start(s *starting, old *process) {
+	if old != nil && old.isLost() {
+		r.config.Log.Error("Chromium died; starting another", "pid", old.pid)
+		old.stop()
 	}
 	p, err := startProcess(r.life, r.config.Binary, r.config.Egress.Addr(), r.config.Log)
 	r.mu.Lock()
-	r.process, s.err = p, err
+	s.err = err
 	if err == nil {
+		r.process = p
 		r.stats.Starts++
 		r.starting = nil
+		if old != nil && !old.isLost() {
+			r.stats.Retired++
+			r.retired = append(r.retired, old)
+			if old.users == 0 {
+				go r.bury(old)
+			}
+		}
 	}
 	r.mu.Unlock()
 	close(s.done)
@@ -284,5 +356,9 @@ func (r *Renderer) start(s *starting, dead *process) {
 	}
 	r.config.Log.Info("Chromium started", "pid", p.pid, "version", p.product)
 	<-p.lost
-	r.browser(context.Background()) // so that no page has to wait for the next one
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.process == p && !r.closed {
+		r.startAnother() // so that no page has to wait for it
+	}
 }
