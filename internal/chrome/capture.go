@@ -38,7 +38,7 @@ func (c *Capture) rendering() *prerender.Rendering {
 // handedOn are the origin's response headers that a crawler gets too. All
 // others describe the empty shell, or belong to one visitor (Set-Cookie).
 var handedOn = []string{
-	"Cache-Control", "Content-Language", "Link", "Location", "Retry-After", "X-Robots-Tag",
+	"Cache-Control", "Content-Language", "Etag", "Last-Modified", "Link", "Location", "Retry-After", "X-Robots-Tag",
 }
 
 // forbiddenWishes are headers that a page cannot set by a meta tag: they belong

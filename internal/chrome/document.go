@@ -97,12 +97,66 @@ func (d *document) handedOn() http.Header {
 			h[name] = values
 		}
 	}
+	if links := withoutScripts(h.Values("Link")); len(links) > 0 {
+		h["Link"] = links
+	} else {
+		h.Del("Link")
+	}
 	contentType := "text/html; charset=utf-8"
 	if d.final && len(d.body) > 0 {
 		contentType = strings.TrimSpace(d.header.Get("Content-Type"))
 	}
 	h.Set("Content-Type", contentType)
 	return h
+}
+
+// withoutScripts drops the links by which a browser would fetch scripts early:
+// what the crawler gets has none. Others, canonical and hreflang among them, stay.
+func withoutScripts(values []string) []string {
+	var kept []string
+	for _, value := range values {
+		for _, link := range splitLinks(value) {
+			var rel, as string
+			for parameter := range strings.SplitSeq(link, ";") {
+				name, v, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+				v = strings.ToLower(strings.Trim(v, `"`))
+				switch strings.ToLower(name) {
+				case "rel":
+					rel = v
+				case "as":
+					as = v
+				}
+			}
+			if rel != "modulepreload" && !((rel == "preload" || rel == "prefetch") && as == "script") {
+				kept = append(kept, link)
+			}
+		}
+	}
+	return kept
+}
+
+// splitLinks cuts a Link header at its commas, but not at those in a URL or in
+// quotes (RFC 8288, section 3).
+func splitLinks(value string) []string {
+	var links []string
+	begin, closing := 0, rune(0)
+	for i, r := range value + "," {
+		switch {
+		case closing != 0 && r == closing:
+			closing = 0
+		case closing != 0 && i < len(value):
+		case r == '<':
+			closing = '>'
+		case r == '"':
+			closing = '"'
+		case r == ',':
+			if link := strings.TrimSpace(value[begin:i]); link != "" {
+				links = append(links, link)
+			}
+			begin = min(i+1, len(value))
+		}
+	}
+	return links
 }
 
 // onPaused decides on documents: the page's own and those of its frames.
@@ -131,6 +185,10 @@ func (l *load) onPaused(ev *fetch.EventRequestPaused) {
 // wants to have set, and twice more.
 const maxReloads = 3
 
+// maxFollowed is how many documents a page may lead to, one after the other,
+// on sites that want them followed.
+const maxFollowed = 5
+
 // mayLoad decides on a request for a document in the main frame: the page, and
 // the page again, but no other. That is where a visitor would be sent, and so
 // is the crawler.
@@ -145,6 +203,10 @@ func (l *load) mayLoad(ev *fetch.EventRequestPaused) bool {
 	case sameDocument(url, l.url):
 		l.reloads++
 		return l.reloads <= maxReloads
+	case l.page.Site.Rendering.FollowRedirects && l.followed < maxFollowed:
+		l.followed++
+		l.url = url
+		return true
 	default:
 		if l.elsewhere == "" {
 			l.elsewhere = url

@@ -1,11 +1,14 @@
 package chrome_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +44,14 @@ func fidelitySite(t testing.TB, page string) string {
 		},
 		"/events": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "data: event\n\n")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		},
+		"/late-events": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			w.(http.Flusher).Flush()
+			wait(w, r, 150*time.Millisecond)
 			fmt.Fprint(w, "data: event\n\n")
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
@@ -95,11 +106,25 @@ var fidelityPages = map[string]string{
 	"timing/hanging request":     `<script>fetch("/hang"); setTimeout(() => fetch("/api/x").then(() => p.append("done")), 1000)</script>`,
 	"timing/event source":        `<script>new EventSource("/events").onmessage = (e) => p.append(e.data == "event" ? "done" : "")</script>`,
 	"timing/event source, timer": `<script>new EventSource("/events"); setTimeout(() => p.append("done"), 2000)</script>`,
+	"timing/late event":          `<script>new EventSource("/late-events").onmessage = (e) => p.append(e.data == "event" ? "done" : "")</script>`,
 	"timing/web socket":          `<script>new WebSocket(location.href.replace("http", "ws") + "hang"); setTimeout(() => p.append("done"), 2000)</script>`,
 	"timing/clock":               `<script>const a = Date.now(), b = performance.now(); setTimeout(() => { const c = Date.now() - a, d = performance.now() - b; p.append(c >= 999 && c < 1100 && d >= 999 && d < 1100 && b < 1000 && new Date() - new Date(a) == c && new Date().constructor === Date ? "done" : [a, b, c, d].join()) }, 1000)</script>`,
 	"timing/ready early":         `<script>window.prerenderReady = true; fetch("/api/x").then(() => p.append("done"))</script>`,
 	"timing/ready late":          `<script>window.prerenderReady = false; setTimeout(() => { p.append("done"); prerenderReady = true }, 8000)</script>`,
 
+	"timing/transition":         `<style>#d { opacity: 0; transition: opacity 1s } #d.in { opacity: 1 }</style><div id=d>x</div><script>d.addEventListener("transitionend", (e) => p.append(e.propertyName == "opacity" && getComputedStyle(d).opacity == 1 ? "done" : "early")); setTimeout(() => d.classList.add("in"), 100)</script>`,
+	"timing/CSS animation":      `<style>@keyframes k { from { left: 0 } to { left: 9px } } #d { animation: k 2s 1s }</style><div id=d>x</div><script>d.onanimationend = (e) => p.append(e.animationName == "k" ? "done" : "")</script>`,
+	"timing/scripted animation": `<div id=d>x</div><script>d.animate({ opacity: [0, 1] }, 800).onfinish = () => d.animate({ opacity: [1, 0] }, 800).finished.then(() => p.append("done"))</script>`,
+	"timing/endless CSS":        `<style>@keyframes k { to { rotate: 1turn } } #d { animation: k 1s infinite }</style><div id=d>x</div><script>d.onanimationend = () => p.append("never"); fetch("/api/x").then(() => p.append("done"))</script>`,
+	"timing/view transition":    `<script>const show = () => p.append("done"); document.startViewTransition ? document.startViewTransition(show) : show()</script>`,
+	"timing/geolocation":        `<script>navigator.geolocation.getCurrentPosition(() => p.append("position"), (e) => p.append(e.code == 1 ? "done" : "error " + e.code))</script>`,
+	"timing/permissions":        `<script>Promise.all([Notification.requestPermission(), navigator.permissions.query({ name: "geolocation" }).then((s) => s.state)]).then((s) => p.append(s.includes("granted") ? "granted" : "done"))</script>`,
+	"timing/print and close":    `<script>print(); close(); stop; setTimeout(() => p.append("done"), 100)</script>`,
+	"timing/fonts":              `<style>@font-face { font-family: f; src: url(/hang-not-found.woff) }</style><div style="font-family: f">x</div><script>document.fonts.ready.then(() => p.append("done"))</script>`,
+
+	"lazy/image":               `<div style="height: 9000px"></div><img loading=lazy src="/pixel" onload="p.append('done')">`,
+	"lazy/frame":               `<script>onmessage = (e) => p.append(e.data == "from frame" ? "done" : "")</script><div style="height: 9000px"></div><iframe loading=lazy src="/frame"></iframe>`,
+	"lazy/growing":             `<div id=d style="height: 9px">x</div><script>const seen = []; new ResizeObserver((e) => { seen.push(e[0].contentRect.height); if (seen.join() == "9,50") p.append("done") }).observe(d); setTimeout(() => d.style.height = "50px", 700)</script>`,
 	"lazy/near":                `<div id=d>x</div><script>new IntersectionObserver((e) => e[0].isIntersecting && p.append("done")).observe(d)</script>`,
 	"lazy/far below":           `<div style="height: 20000px"></div><div id=d>x</div><script>new IntersectionObserver((e, o) => { if (e.some((x) => x.isIntersecting)) { o.disconnect(); fetch("/api/x").then(() => p.append("done")) } }).observe(d)</script>`,
 	"lazy/shown later":         `<div id=d style="display: none">x</div><script>new IntersectionObserver((e) => e[0].isIntersecting && p.append("done")).observe(d); setTimeout(() => d.style.display = "", 500)</script>`,
@@ -123,6 +148,74 @@ var fidelityAlso = map[string][]string{
 	"shadow/slotted":           {"<h1>[<b slot=\"s\">done</b>]</h1><b>default</b>fallback</div>"},
 	"shadow/declarative":       {"<style>@scope {\n:scope { color: red }\n}</style><b>done</b>"},
 	"shadow/constructed sheet": {"<style>@scope {\n:scope.x b, i { color: red; }\n}</style>"},
+}
+
+// What a site may ask for.
+func TestRenderRules(t *testing.T) {
+	t.Parallel()
+	const shadow = `<div id=d><b slot=s>light</b></div><script>const s = new CSSStyleSheet(); s.replaceSync("b { color: red }"); const r = d.attachShadow({mode: "closed"}); r.adoptedStyleSheets = [s]; r.innerHTML = "<style>:host { top: 0 }</style><h1><slot name=s></slot></h1>"</script>`
+	url := serve(t, map[string]http.HandlerFunc{
+		"/shadow":  html(shadow),
+		"/away":    html(`<script>location = "/meta"</script>`),
+		"/meta":    html(`<meta http-equiv=refresh content="0; url=/there">`),
+		"/there":   html("<p>there</p>"),
+		"/endless": html(`<script>let n = 0; onload = () => location = "/endless?" + Math.random()</script>`),
+		"/language": func(w http.ResponseWriter, r *http.Request) {
+			html("<p id=p>"+r.Header.Get("Accept-Language")+"</p><script>p.append(' ' + navigator.language + ' ' + Intl.DateTimeFormat().resolvedOptions().timeZone + ' ' + matchMedia('(prefers-reduced-motion: reduce)').matches)</script>")(w, r)
+		},
+	})
+	capture := func(path string, rule prerender.RenderRule) *chrome.Capture {
+		t.Helper()
+		page := pageAt(t, url+path, prerender.Desktop)
+		page.Site.Rendering = rule
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		c, err := shared.Capture(ctx, page, chrome.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	wantBody(t, capture("/shadow", prerender.RenderRule{DeclarativeShadow: true}), []string{
+		`<div id="d"><template shadowrootmode="open"><style>:host { top: 0 }</style><h1><slot name="s"></slot></h1><style>b { color: red; }</style></template><b slot="s">light</b></div>`,
+	}, nil)
+	if c := capture("/away", prerender.RenderRule{}); c.Status != http.StatusFound || c.Header.Get("Location") != url+"/meta" {
+		t.Errorf("not followed: got %d to %q, want 302 to /meta", c.Status, c.Header.Get("Location"))
+	}
+	followed := capture("/away", prerender.RenderRule{FollowRedirects: true})
+	wantBody(t, followed, []string{"<p>there</p>"}, nil)
+	if followed.Status != http.StatusOK {
+		t.Errorf("followed: got status %d, want 200", followed.Status)
+	}
+	if c := capture("/endless", prerender.RenderRule{FollowRedirects: true}); c.Status != http.StatusFound {
+		t.Errorf("endless: got status %d, want 302 in the end", c.Status)
+	}
+	wantBody(t, capture("/language", prerender.RenderRule{Language: "de-CH,de"}), []string{"de-CH,de;q=0.9 de-CH UTC true"}, nil)
+	wantBody(t, capture("/language", prerender.RenderRule{}), []string{"en-US,en;q=0.9 en-US UTC true"}, nil)
+}
+
+// Tabs share nothing, and still the origin is asked once for what it has
+// declared immutable.
+func TestImmutableScriptIsFetchedOnce(t *testing.T) {
+	t.Parallel()
+	var scripts atomic.Int64
+	url := serve(t, map[string]http.HandlerFunc{
+		"/": html(`<p id=p></p><script src="/app.js"></script>`),
+		"/app.js": func(w http.ResponseWriter, r *http.Request) {
+			scripts.Add(1)
+			w.Header().Set("Content-Type", "text/javascript")
+			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+			io.WriteString(w, `p.append("done")`)
+		},
+	})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { wantBody(t, render(t, url+"/"), []string{"done"}, nil) })
+	}
+	all.Wait()
+	if got := scripts.Load(); got != 1 {
+		t.Errorf("got %d requests for the script, want 1", got)
+	}
 }
 
 func TestFidelity(t *testing.T) {
@@ -150,7 +243,7 @@ func TestRealTime(t *testing.T) {
 	if _, err := shared.Capture(t.Context(), page, chrome.Options{}); err != nil { // its tab's clock stands still now
 		t.Fatal(err)
 	}
-	page.Site.RealTime = true
+	page.Site.Rendering.RealTime = true
 	for range 2 {
 		c, err := shared.Capture(t.Context(), page, chrome.Options{})
 		if err != nil {

@@ -1,6 +1,7 @@
 package chrome
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -59,6 +60,7 @@ type load struct {
 	err       error          // why the document cannot be had
 	elsewhere string         // where the page has sent its visitor by itself
 	reloads   int            // of the page by itself
+	followed  int            // documents that the page has led to
 	asker     cdp.LoaderID   // of the navigation that asked for the document
 	first     cdp.LoaderID   // of the document that navigate loaded
 	loaders   []cdp.LoaderID // of the documents in the main frame, in their order
@@ -82,7 +84,11 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 		changed: make(chan struct{}, 1), origins: map[string]bool{}, inFlight: map[network.RequestID]*request{},
 	}
 	watch := stopwatch{last: l.started}
-	kind := tabKind{target.Site.Origin, target.Device, target.Site.RealTime, target.Site.RealTime || options.Screenshot}
+	rule := target.Site.Rendering
+	kind := tabKind{
+		origin: target.Site.Origin, device: target.Device, language: cmp.Or(rule.Language, prerender.DefaultLanguage),
+		realTime: rule.RealTime, painted: rule.RealTime || options.Screenshot,
+	}
 	if l.tab, err = r.tab(ctx, p, kind); err != nil {
 		return nil, nil, err
 	}
@@ -250,7 +256,8 @@ func (l *load) serialise(ctx context.Context) (serialised, error) {
 	if err != nil {
 		return s, fmt.Errorf("serialise: %w", err)
 	}
-	err = l.evaluate(ctx, serialiser, world.ExecutionContextID, &s)
+	expression := fmt.Sprintf("(%s)({ declarative: %t })", serialiser, l.page.Site.Rendering.DeclarativeShadow)
+	err = l.evaluate(ctx, expression, world.ExecutionContextID, &s)
 	return s, err
 }
 
@@ -295,8 +302,16 @@ func (l *load) onEvent(ev any) {
 		}
 	case *network.EventDataReceived:
 		if r := l.inFlight[ev.RequestID]; r != nil {
-			r.lastBytes = time.Now()
+			r.lastBytes, r.hasData = time.Now(), true
 		}
+	case *network.EventWebSocketCreated:
+		l.inFlight[ev.RequestID] = &request{url: short(ev.URL), kind: network.ResourceTypeWebSocket, opened: time.Now()}
+	case *network.EventWebSocketFrameReceived:
+		if r := l.inFlight[ev.RequestID]; r != nil {
+			r.hasData = true
+		}
+	case *network.EventWebSocketClosed:
+		delete(l.inFlight, ev.RequestID)
 	case *emulation.EventVirtualTimeBudgetExpired:
 		l.expired = true
 	case *network.EventLoadingFinished:
@@ -394,7 +409,7 @@ func (l *load) summarise(c *Capture) {
 	c.Requests, c.Bytes = l.requests, l.bytes
 	c.Blocked, c.Failed = slices.Clone(l.blocked), slices.Clone(l.failed)
 	for _, r := range l.inFlight {
-		if !r.answered && time.Since(r.opened) > slowRequest && r.kind != network.ResourceTypeEventSource {
+		if !r.answered && time.Since(r.opened) > slowRequest && !r.isPush() {
 			l.warn("no answer within " + slowRequest.String() + ", so not waited for: " + r.url)
 		}
 	}

@@ -36,6 +36,7 @@ const (
 type tabKind struct {
 	origin   prerender.Origin
 	device   prerender.Device
+	language string
 	realTime bool // a clock that was virtual once stands still for ever
 	painted  bool // frames are made, which nobody looks at but who takes a picture
 }

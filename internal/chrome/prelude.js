@@ -18,6 +18,13 @@
   win.print = function print() {};
   win.close = function close() {};
 
+  // Nobody says yes, and the answer does not take real time.
+  const denied = { code: 1, message: 'User denied Geolocation', PERMISSION_DENIED: 1, POSITION_UNAVAILABLE: 2, TIMEOUT: 3 };
+  if (win.Geolocation) {
+    Geolocation.prototype.getCurrentPosition = function getCurrentPosition(_, refuse) { if (refuse) later(() => refuse(denied), 0); };
+    Geolocation.prototype.watchPosition = function watchPosition(_, refuse) { if (refuse) later(() => refuse(denied), 0); return 1; };
+  }
+
   // The virtual clock of a tab goes on from page to page. This page's begins now.
   const now = Performance.prototype.now;
   const ahead = now.call(performance);
@@ -101,7 +108,11 @@
     else dispatch.call(a, new AnimationPlaybackEvent('finish', { currentTime: a.currentTime }));
   }
   const animate = Element.prototype.animate;
-  Element.prototype.animate = function (...args) { followAnimations(); return animate.apply(this, args); };
+  Element.prototype.animate = function (...args) {
+    followAnimations();
+    lookSoon();
+    return animate.apply(this, args);
+  };
   for (const proto of [HTMLElement.prototype, SVGElement.prototype, Document.prototype, win]) {
     for (const name of ['ontransitionend', 'onanimationend']) {
       const property = Object.getOwnPropertyDescriptor(proto, name);
@@ -278,7 +289,7 @@
     }
   };
   const storage = ['IDBFactory', 'IDBObjectStore', 'IDBIndex', 'CacheStorage', 'Cache', 'StorageManager',
-    'FileSystemDirectoryHandle', 'FileSystemFileHandle', 'SubtleCrypto', 'Blob', 'CookieStore'];
+    'FileSystemDirectoryHandle', 'FileSystemFileHandle', 'SubtleCrypto', 'Blob', 'CookieStore', 'Permissions'];
   for (const name of storage) watchMethods(win[name] && win[name].prototype);
   watchMethods(win.WebAssembly);
   const asked = new Set(); // workers that were made or sent something, and have not answered

@@ -40,6 +40,11 @@ const (
 	// tasksPerStep is Chromium's bound on the tasks that run before the virtual
 	// clock is moved by force; a page that keeps itself busy must not stop it.
 	tasksPerStep = 10000
+
+	// pushGrace is how long, of real time, a web socket or event source may take
+	// to its first message, which is often the page's content. What comes after
+	// it is news.
+	pushGrace = 500 * time.Millisecond
 )
 
 // ready returns when the page is finished. When its time is up, partial says
@@ -50,7 +55,7 @@ const (
 func (l *load) ready(ctx context.Context) (partial string, err error) {
 	ctx, cancel := withoutLast(ctx, reserve)
 	defer cancel()
-	if l.page.Site.RealTime {
+	if l.page.Site.Rendering.RealTime {
 		return l.readyInRealTime(ctx)
 	}
 	grant := firstGrant
@@ -241,6 +246,12 @@ type request struct {
 	opened    time.Time
 	answered  bool      // the head of the response is there
 	lastBytes time.Time // of the body
+	hasData   bool      // some of the body, or a message, is there
+}
+
+// isPush says whether the request is for messages without end.
+func (r *request) isPush() bool {
+	return r.kind == network.ResourceTypeEventSource || r.kind == network.ResourceTypeWebSocket
 }
 
 // pending looks at the requests under way: whether there are any that are worth
@@ -248,7 +259,7 @@ type request struct {
 func (l *load) pending(now time.Time) (waiting, hopeless bool) {
 	for _, r := range l.inFlight {
 		switch {
-		case r.kind == network.ResourceTypeEventSource, r.kind == network.ResourceTypeWebSocket,
+		case r.isPush() && (r.hasData || now.Sub(r.opened) > pushGrace),
 			r.kind == network.ResourceTypePing, r.kind == network.ResourceTypeMedia,
 			!r.answered && now.Sub(r.opened) > slowRequest,
 			r.answered && now.Sub(r.lastBytes) > quietBody,

@@ -4,10 +4,11 @@
 // properties by name (<input name="attributes"> in a form), so every property of
 // a node is read through its prototype's getter.
 //
-// The value of the last expression is
+// A function of { declarative }: whether shadow roots are written as such. It
+// returns
 //   { html, title, status, headers: [[name, value], …] }
 // where status is the page's wish or 0.
-(() => {
+(({ declarative }) => {
   const getter = (proto, name) => {
     const get = Object.getOwnPropertyDescriptor(proto, name).get;
     return (node) => get.call(node);
@@ -71,7 +72,7 @@
     const isHTML = namespaceURI(e) === HTML;
     const name = isHTML ? localName(e) : tagName(e);
     if (isHTML && !shown(e, name) || name === 'script' && !isHTML) return;
-    if (isHTML && name === 'slot' && inShadow(e)) { // what it shows stands in its place
+    if (isHTML && name === 'slot' && !declarative && inShadow(e)) { // what it shows stands in its place
       const assigned = assignedNodes(e);
       if (assigned.length > 0) for (let i = assigned.length - 1; i >= 0; i--) todo.push(assigned[i]);
       else children(e);
@@ -85,12 +86,20 @@
     todo.push('</' + name + '>');
     if (isHTML && name === 'head') todo.push(adopted(document, false));
     const root = shadowRoot(e);
+    if (root && declarative) {
+      children(e);
+      todo.push('</template>');
+      todo.push(adopted(root, false));
+      children(root);
+      out.push('<template shadowrootmode="open">');
+      return;
+    }
     if (root) {
       todo.push(adopted(root, true));
       children(root);
       return;
     }
-    if (isHTML && name === 'style') todo.push(inShadow(e) ? scoped(style(e)) : style(e));
+    if (isHTML && name === 'style') todo.push(inShadow(e) && !declarative ? scoped(style(e)) : style(e));
     else if (isHTML && RAW.has(name)) todo.push(raw(name, textContent(e)));
     else if (isHTML && name === 'template') children(e.content);
     else children(e);
@@ -225,4 +234,4 @@
 
   const title = queryAll('title')[0];
   return { html: out.join(''), title: title ? textContent(title).trim() : '', ...wishes() };
-})()
+})

@@ -166,7 +166,10 @@ func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {
 		{network.SetBypassServiceWorker.Method, network.SetBypassServiceWorkerParams{Bypass: true}},
 		{network.SetBlockedURLs.Method, blockParams(blocked)},
 		{emulation.SetUserAgentOverride.Method, emulation.SetUserAgentOverrideParams{
-			UserAgent: agent + ownUserAgent, AcceptLanguage: "en-US,en"}},
+			UserAgent: agent + ownUserAgent, AcceptLanguage: t.kind.language}},
+		// A still has no motion, and nobody's evening.
+		{emulation.SetEmulatedMedia.Method, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+			{Name: "prefers-reduced-motion", Value: "reduce"}, {Name: "prefers-color-scheme", Value: "light"}}}},
 		{emulation.SetDeviceMetricsOverride.Method, emulation.SetDeviceMetricsOverrideParams{
 			Width: view.width, Height: view.height, DeviceScaleFactor: view.scale, Mobile: isMobile}},
 		{fetch.Enable.Method, fetch.EnableParams{Patterns: []*fetch.RequestPattern{

@@ -56,6 +56,7 @@ type Proxy struct {
 	listener  net.Listener
 	server    *http.Server
 	transport *http.Transport
+	cache     *cache             // over transport
 	stop      context.CancelFunc // ends the tunnels
 	stopped   context.Context
 
@@ -85,6 +86,7 @@ func Start(config Config) (*Proxy, error) {
 		MaxIdleConnsPerHost: 32,   // a browser opens six a host and page
 		IdleConnTimeout:     90 * time.Second,
 	}
+	p.cache = newCache(p.transport)
 	p.server = &http.Server{
 		Handler:           http.HandlerFunc(p.serve),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -134,7 +136,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL.RawQuery = pr.In.URL.RawQuery // it would clean away what it cannot parse
 		},
-		Transport:     p.transport,
+		Transport:     p.cache,
 		FlushInterval: -1, // streams and events must not wait for a full buffer
 		ErrorLog:      p.server.ErrorLog,
 		ModifyResponse: func(res *http.Response) error {

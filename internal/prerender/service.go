@@ -142,6 +142,9 @@ func (s *Service) render(ctx context.Context, page Page) (*Snapshot, []Phase, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
 	}
+	if rendering.Partial != "" && page.Site.Rendering.RefusePartial {
+		return nil, nil, fmt.Errorf("render %s: it was waiting for %s: %w", page.URL, rendering.Partial, ErrRenderTimeout)
+	}
 	snap, err := newSnapshot(rendering, s.now())
 	if err != nil {
 		return nil, nil, err

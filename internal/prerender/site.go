@@ -121,15 +121,40 @@ type Site struct {
 	// every agent gets the desktop page, at half the renders.
 	SeparateMobile bool
 
-	// RealTime renders without the jumping clock, for sites that do not bear it:
-	// slower by a second a page.
-	RealTime bool
+	// Rendering says how its pages are rendered.
+	Rendering RenderRule
 
 	// Success and Gone are how long snapshots are answered after they were
 	// made: Success for status 2xx, Gone for redirects, 404 and 410. Zero
 	// values mean DefaultSuccess and DefaultGone. Other statuses are never kept.
 	Success, Gone Lifetime
 }
+
+// RenderRule is how a site's pages are rendered. The zero value is for most.
+type RenderRule struct {
+	// RealTime renders without the jumping clock, for sites that do not bear it:
+	// slower by a second a page.
+	RealTime bool
+
+	// FollowRedirects shows the page that a script or a meta refresh leads to.
+	// When false, the crawler is answered 302 and asks for it itself.
+	FollowRedirects bool
+
+	// DeclarativeShadow writes shadow roots as <template shadowrootmode>. When
+	// false, they are flattened into plain HTML, which every crawler reads.
+	DeclarativeShadow bool
+
+	// RefusePartial answers with an error when a page did not finish in its time.
+	// When false, what there is of it is answered. It is never stored.
+	RefusePartial bool
+
+	// Language is the Accept-Language of the requests, and what scripts see as
+	// the person's. Empty: DefaultLanguage.
+	Language string
+}
+
+// DefaultLanguage is that of most crawlers which send one.
+const DefaultLanguage = "en-US,en"
 
 // Lifetime is how long a snapshot is fresh, and for how long after that it may
 // still be answered while a new one is made.
