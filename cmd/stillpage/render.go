@@ -47,12 +47,20 @@ func render(ctx context.Context, args []string, getenv func(string) string, stdo
 	if err != nil {
 		return err
 	}
+	if capture.Partial != "" && cfg.Rendering.RefusePartial {
+		return fmt.Errorf("the page did not finish; it was waiting for %s: %w", capture.Partial, prerender.ErrRenderTimeout)
+	}
 	if cfg.Screenshot != "" {
 		if len(capture.Screenshot) == 0 {
 			return fmt.Errorf("no screenshot: %s answered %d, which is no page to look at", page.URL, capture.Status)
 		}
 		if err := os.WriteFile(cfg.Screenshot, capture.Screenshot, 0o644); err != nil {
 			return fmt.Errorf("write screenshot: %w", err)
+		}
+	}
+	if cfg.Report != "" {
+		if err := writeReport(ctx, cfg.Report, renderer, page, capture); err != nil {
+			return err
 		}
 	}
 	if cfg.JSON {
@@ -80,7 +88,7 @@ func pageOf(cfg config.Render) (prerender.Page, error) {
 		device = prerender.Mobile
 	}
 	// Nothing is stored, so no parameter needs to be dropped.
-	site := prerender.Site{Origin: origin, SeparateMobile: true, Query: prerender.QueryRule{Drop: []string{}}}
+	site := prerender.Site{Origin: origin, SeparateMobile: true, Query: prerender.QueryRule{Drop: []string{}}, Rendering: cfg.Rendering}
 	target := u.EscapedPath()
 	if target == "" {
 		target = "/"

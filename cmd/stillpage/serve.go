@@ -127,11 +127,11 @@ func listen(cfg config.Serve, public, private *servers) (addresses, error) {
 func sites(cfg config.Serve, a addresses) []prerender.Site {
 	var list []prerender.Site
 	for _, origin := range cfg.Sites {
-		list = append(list, prerender.Site{Origin: origin})
+		list = append(list, prerender.Site{Origin: origin, Rendering: cfg.Rendering})
 	}
 	if len(list) == 0 {
 		for _, host := range edgeNames(a) {
-			list = append(list, prerender.Site{Origin: prerender.Origin{Scheme: "http", Host: host}})
+			list = append(list, prerender.Site{Origin: prerender.Origin{Scheme: "http", Host: host}, Rendering: cfg.Rendering})
 		}
 	}
 	return list

@@ -378,6 +378,40 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// The report shows both sides of a page that bots get less of than people: the
+// app looks at who asks.
+func TestReport(t *testing.T) {
+	t.Parallel()
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Robots-Tag", "noindex")
+		io.WriteString(w, `<!DOCTYPE html><title>Two faces</title><link rel="canonical" href="/elsewhere">
+<script type="application/ld+json">{"@type": "Thing"}</script><p>Both see this line, which is long enough to count as text.</p>
+<p id=p></p><script>console.error("no luck"); p.textContent = window.__stillpage ? "a bot only" : "a person only"; fetch("/x").catch(() => 0)</script>`)
+	}))
+	defer app.Close()
+	file := filepath.Join(t.TempDir(), "out.html")
+	if out, err := command(t, t.TempDir(), "render", app.URL+"/p", "--report", file).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	html, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Noindex: ", "Canonical elsewhere: the page says that it is " + app.URL + "/elsewhere", "Console errors: 1", "<pre>no luck</pre>",
+		`<p class="person">- a person only</p>`, `<p class="bot">&#43; a bot only</p>`, `<p class="both">  Both see this line`,
+		"{&#34;@type&#34;: &#34;Thing&#34;}", "Two faces", "<svg", `alt="The page in a browser" src="data:image/png;base64,iVBOR`,
+		`alt="The snapshot in a browser, with scripts off" src="data:image/png;base64,iVBOR`, "The page was taken because ",
+	} {
+		if !strings.Contains(string(html), want) {
+			t.Errorf("the report lacks %q", want)
+		}
+	}
+	if strings.Contains(string(html), "<script") {
+		t.Error("the report has a script")
+	}
+}
+
 func TestRenderCommand(t *testing.T) {
 	t.Parallel()
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

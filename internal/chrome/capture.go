@@ -22,8 +22,22 @@ type Capture struct {
 	Failed   []Failure // requests that failed otherwise
 	Requests int
 	Bytes    int64 // received over the network, as sent
+	Timeline []Request
+	Ended    string   // why the page was taken when it was
+	Console  []string // what the page reported as errors
 	// Screenshot is a PNG, when one was asked for.
 	Screenshot []byte
+}
+
+// Request is one of the page's. Start and End count from the render's begin; an
+// End of zero means that it had not ended when the page was taken.
+type Request struct {
+	URL        string
+	Kind       string // as the browser names it: Script, Fetch, Image, …
+	Start, End time.Duration
+	Status     int
+	Bytes      int64
+	Failed     string // why there is no answer
 }
 
 // Failure is a request of the page that got no answer.

@@ -73,6 +73,9 @@ type load struct {
 	failed    []Failure
 	warnings  []string
 	requests  int
+	timeline  []*Request
+	console   []string
+	ended     string
 	bytes     int64
 }
 
@@ -86,7 +89,7 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 	watch := stopwatch{last: l.started}
 	rule := target.Site.Rendering
 	kind := tabKind{
-		origin: target.Site.Origin, device: target.Device, language: cmp.Or(rule.Language, prerender.DefaultLanguage),
+		origin: target.Site.Origin, device: target.Device, language: rule.Language,
 		realTime: rule.RealTime, painted: rule.RealTime || options.Screenshot,
 	}
 	if l.tab, err = r.tab(ctx, p, kind); err != nil {
@@ -294,18 +297,19 @@ func (l *load) onEvent(ev any) {
 	case *fetch.EventRequestPaused:
 		go l.onPaused(ev)
 	case *network.EventRequestWillBeSent:
-		l.inFlight[ev.RequestID] = &request{url: short(ev.Request.URL), kind: ev.Type, opened: time.Now()}
+		l.begin(ev.RequestID, ev.Request.URL, ev.Type)
 		l.requests++
 	case *network.EventResponseReceived:
 		if r := l.inFlight[ev.RequestID]; r != nil {
 			r.answered, r.lastBytes = true, time.Now()
+			r.entry.Status = int(ev.Response.Status)
 		}
 	case *network.EventDataReceived:
 		if r := l.inFlight[ev.RequestID]; r != nil {
 			r.lastBytes, r.hasData = time.Now(), true
 		}
 	case *network.EventWebSocketCreated:
-		l.inFlight[ev.RequestID] = &request{url: short(ev.URL), kind: network.ResourceTypeWebSocket, opened: time.Now()}
+		l.begin(ev.RequestID, ev.URL, network.ResourceTypeWebSocket)
 	case *network.EventWebSocketFrameReceived:
 		if r := l.inFlight[ev.RequestID]; r != nil {
 			r.hasData = true
@@ -315,6 +319,9 @@ func (l *load) onEvent(ev any) {
 	case *emulation.EventVirtualTimeBudgetExpired:
 		l.expired = true
 	case *network.EventLoadingFinished:
+		if r := l.inFlight[ev.RequestID]; r != nil {
+			r.entry.End, r.entry.Bytes = time.Since(l.started), int64(ev.EncodedDataLength)
+		}
 		delete(l.inFlight, ev.RequestID)
 		l.bytes += int64(ev.EncodedDataLength)
 	case *network.EventLoadingFailed:
@@ -325,7 +332,12 @@ func (l *load) onEvent(ev any) {
 			page.HandleJavaScriptDialogParams{Accept: ev.Type == page.DialogTypeBeforeunload}, nil)
 	case *page.EventLifecycleEvent:
 		l.onLifecycle(ev)
+	case *runtime.EventConsoleAPICalled:
+		if ev.Type == runtime.ConsoleAPICalledTypeError || ev.Type == runtime.ConsoleAPICalledTypeAssert {
+			l.console = note(l.console, consoleText(ev.Args))
+		}
 	case *runtime.EventExceptionThrown:
+		l.console = note(l.console, "uncaught: "+exceptionText(ev.ExceptionDetails))
 		l.warn("uncaught: " + exceptionText(ev.ExceptionDetails))
 	case *inspector.EventTargetCrashed:
 		l.crashed = true
@@ -347,12 +359,38 @@ func exceptionText(d *runtime.ExceptionDetails) string {
 	return d.Text
 }
 
-// warn keeps a page from filling memory with what it says. l.mu is held.
-func (l *load) warn(text string) {
-	const mostWarnings, longest = 50, 500
-	if len(l.warnings) < mostWarnings {
-		l.warnings = append(l.warnings, text[:min(len(text), longest)])
+func consoleText(args []*runtime.RemoteObject) string {
+	var words []string
+	for _, a := range args {
+		var text string
+		if json.Unmarshal(a.Value, &text) != nil {
+			text = cmp.Or(a.Description, string(a.Value))
+		}
+		words = append(words, text)
 	}
+	return strings.Join(words, " ")
+}
+
+// warn notes something for the page's owner. l.mu is held.
+func (l *load) warn(text string) { l.warnings = note(l.warnings, text) }
+
+// note appends to what a page says, but does not let it fill the memory.
+func note(list []string, text string) []string {
+	const most, longest = 50, 500
+	if len(list) >= most {
+		return list
+	}
+	return append(list, strings.ToValidUTF8(text[:min(len(text), longest)], ""))
+}
+
+// begin notes a request. l.mu is held.
+func (l *load) begin(id network.RequestID, url string, kind network.ResourceType) {
+	const most = 500
+	entry := &Request{URL: short(url), Kind: string(kind), Start: time.Since(l.started)}
+	if len(l.timeline) < most {
+		l.timeline = append(l.timeline, entry)
+	}
+	l.inFlight[id] = &request{url: entry.URL, kind: kind, opened: time.Now(), entry: entry}
 }
 
 // short cuts URLs, among which data: URLs are of any length.
@@ -390,6 +428,10 @@ func (l *load) onFailed(ev *network.EventLoadingFailed) {
 	var url string
 	if r := l.inFlight[ev.RequestID]; r != nil {
 		url = r.url
+		r.entry.End, r.entry.Failed = time.Since(l.started), ev.ErrorText
+		if ev.BlockedReason == network.BlockedReasonInspector {
+			r.entry.Failed = "blocked"
+		}
 	}
 	delete(l.inFlight, ev.RequestID)
 	const most = 200
@@ -407,6 +449,10 @@ func (l *load) summarise(c *Capture) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.Requests, c.Bytes = l.requests, l.bytes
+	c.Ended, c.Console = l.ended, slices.Clone(l.console)
+	for _, entry := range l.timeline {
+		c.Timeline = append(c.Timeline, *entry)
+	}
 	c.Blocked, c.Failed = slices.Clone(l.blocked), slices.Clone(l.failed)
 	for _, r := range l.inFlight {
 		if !r.answered && time.Since(r.opened) > slowRequest && !r.isPush() {

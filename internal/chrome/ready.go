@@ -87,19 +87,23 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 			continue
 		}
 		if page.Owed > 0 {
+			l.ended = "its work beside the clock did not end"
 			return "storage or computation that did not end", nil
 		}
 		if !page.Held && page.Elements == elements {
+			l.ended = fmt.Sprintf("another second of its time, after %d rounds, had changed nothing", round)
 			return "", nil
 		}
 		if elements < 0 && !page.Held && !page.Watches && !late {
-			return "", nil // nothing but time moves it, and it had its time
+			l.ended = fmt.Sprintf("%v of its time had passed, no request was under way, and it watches for nothing else", firstGrant)
+			return "", nil
 		}
 		elements, grant = page.Elements, nextGrant
 		if page.Held {
 			elements = -1
 		}
 	}
+	l.ended = fmt.Sprintf("it was still changing after %d rounds", mostRounds)
 	if l.heldAtLast {
 		return heldBack, nil
 	}
@@ -152,6 +156,7 @@ func (l *load) isOver() bool {
 func (l *load) timeIsUp(ctx context.Context, err error) (string, error) {
 	l.mu.Lock()
 	crashed := l.crashed
+	l.ended = "the time for its render was up"
 	l.mu.Unlock()
 	switch {
 	case crashed:
@@ -241,6 +246,7 @@ func (l *load) setPolicy(ctx context.Context, policy emulation.VirtualTimePolicy
 
 // request is one of the page's that has not ended.
 type request struct {
+	entry     *Request
 	url       string
 	kind      network.ResourceType
 	opened    time.Time
@@ -307,6 +313,7 @@ func (l *load) readyInRealTime(ctx context.Context) (partial string, err error) 
 			// An error is no answer: the page may just have reloaded itself.
 			s, err := l.settle(ctx)
 			if err == nil && !s.Held {
+				l.ended = "the network had been silent for half a second"
 				return "", nil
 			}
 			if l.process.isLost() {

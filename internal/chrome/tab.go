@@ -1,6 +1,7 @@
 package chrome
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -137,22 +138,29 @@ func (p *process) openTab(kind tabKind) (*tab, error) {
 	return t, nil
 }
 
+// command is one to be sent to a tab.
+type command struct {
+	method string
+	params any
+}
+
+func (t *tab) send(ctx context.Context, commands []command) error {
+	for _, c := range commands {
+		if err := t.target.Call(ctx, c.method, c.params, nil); err != nil {
+			return fmt.Errorf("%s: %w", c.method, err)
+		}
+	}
+	return nil
+}
+
 func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {
 	if err := chromedp.Listen(t.ctx, t.onEvent); err != nil {
 		return err
 	}
-	isMobile := t.kind.device == prerender.Mobile
-	view, agent := desktopViewport, p.userAgent
-	if isMobile {
-		view, agent = mobileViewport, fmt.Sprintf(mobileUserAgent, p.product)
-	}
 	document := func(stage fetch.RequestStage) *fetch.RequestPattern {
 		return &fetch.RequestPattern{ResourceType: network.ResourceTypeDocument, RequestStage: stage}
 	}
-	commands := []struct {
-		method string
-		params any
-	}{
+	return t.send(ctx, append(t.poses(p, blocked), []command{
 		// chromedp follows the DOM and other tabs, which is not used here.
 		{dom.Disable.Method, cdp.Empty{}},
 		{css.Disable.Method, cdp.Empty{}},
@@ -164,21 +172,26 @@ func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {
 		{network.Enable.Method, network.EnableParams{MaxTotalBufferSize: new(int64), MaxResourceBufferSize: new(int64)}},
 		{page.AddScriptToEvaluateOnNewDocument.Method, page.AddScriptToEvaluateOnNewDocumentParams{Source: prelude}},
 		{network.SetBypassServiceWorker.Method, network.SetBypassServiceWorkerParams{Bypass: true}},
+		{fetch.Enable.Method, fetch.EnableParams{Patterns: []*fetch.RequestPattern{
+			document(fetch.RequestStageRequest), document(fetch.RequestStageResponse)}}},
+	}...))
+}
+
+// poses makes the tab the browser of the person that it poses as.
+func (t *tab) poses(p *process, blocked []string) []command {
+	isMobile := t.kind.device == prerender.Mobile
+	view, agent := desktopViewport, p.userAgent
+	if isMobile {
+		view, agent = mobileViewport, fmt.Sprintf(mobileUserAgent, p.product)
+	}
+	return []command{
 		{network.SetBlockedURLs.Method, blockParams(blocked)},
 		{emulation.SetUserAgentOverride.Method, emulation.SetUserAgentOverrideParams{
-			UserAgent: agent + ownUserAgent, AcceptLanguage: t.kind.language}},
+			UserAgent: agent + ownUserAgent, AcceptLanguage: cmp.Or(t.kind.language, prerender.DefaultLanguage)}},
 		// A still has no motion, and nobody's evening.
 		{emulation.SetEmulatedMedia.Method, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 			{Name: "prefers-reduced-motion", Value: "reduce"}, {Name: "prefers-color-scheme", Value: "light"}}}},
 		{emulation.SetDeviceMetricsOverride.Method, emulation.SetDeviceMetricsOverrideParams{
 			Width: view.width, Height: view.height, DeviceScaleFactor: view.scale, Mobile: isMobile}},
-		{fetch.Enable.Method, fetch.EnableParams{Patterns: []*fetch.RequestPattern{
-			document(fetch.RequestStageRequest), document(fetch.RequestStageResponse)}}},
 	}
-	for _, c := range commands {
-		if err := t.target.Call(ctx, c.method, c.params, nil); err != nil {
-			return fmt.Errorf("%s: %w", c.method, err)
-		}
-	}
-	return nil
 }

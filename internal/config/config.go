@@ -50,6 +50,7 @@ type Serve struct {
 type Chrome struct {
 	Chromium    string // path; "": looked for
 	Concurrency int    // 0: the renderer's default
+	Rendering   prerender.RenderRule
 	EgressAllow []netip.Prefix
 }
 
@@ -58,6 +59,7 @@ type Render struct {
 	URL        string
 	JSON       bool
 	Screenshot string // file; "": none
+	Report     string // file; "": none
 	Mobile     bool
 	Timeout    time.Duration
 	Chrome
@@ -93,6 +95,7 @@ func (c *Render) RenderOptions() []Option {
 	return append([]Option{
 		{"json", "", "off", "print status, headers, timings, sizes, warnings and blocked requests instead of the page", setBool(&c.JSON), false},
 		{"screenshot", "FILE", "", "write a PNG of what the browser saw", setString(&c.Screenshot), false},
+		{"report", "FILE", "", "write an HTML page that compares what a person sees with what the bot gets", setString(&c.Report), false},
 		{"mobile", "", "off", "render as a phone", setBool(&c.Mobile), false},
 		{"timeout", "D", prerender.DefaultTimeout.String(), "time for the whole render", func(s string) error {
 			d, err := time.ParseDuration(s)
@@ -123,6 +126,11 @@ func (c *Chrome) options() []Option {
 			c.Concurrency = n
 			return nil
 		}, false},
+		{"language", "L", prerender.DefaultLanguage, "language of the person that pages are rendered for, as in Accept-Language", setString(&c.Rendering.Language), false},
+		{"follow-redirects", "", "off: the bot is answered 302", "show the page that a script or a meta refresh leads to", setBool(&c.Rendering.FollowRedirects), false},
+		{"declarative-shadow", "", "off: they are flattened", "write shadow roots as <template shadowrootmode>", setBool(&c.Rendering.DeclarativeShadow), false},
+		{"refuse-partial", "", "off: what there is is answered", "answer with an error when a page did not finish in its time", setBool(&c.Rendering.RefusePartial), false},
+		{"real-time", "", "off", "render without the jumping clock, a second slower", setBool(&c.Rendering.RealTime), false},
 		{"chromium", "PATH", "looked for in PATH", "the Chromium to use", setString(&c.Chromium), false},
 	}
 }

@@ -1,0 +1,154 @@
+// Package report writes the page with which a team finds out why its page looks
+// wrong to bots: what a person sees beside what the bot gets, and what happened
+// on the way. It draws; what is in it was found out by package chrome. The page
+// needs no network and no script.
+package report
+
+import (
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Report is what is known of a page.
+type Report struct {
+	URL, Device string
+	At          time.Time
+	Status      int
+	Header      http.Header
+	Partial     string // what the page was waiting for; empty: it is complete
+	Ended       string // why the page was taken when it was
+	HTMLBytes   int
+	Person, Bot View
+	Phases      []Phase
+	Requests    []Request
+	Console     []string
+	Warnings    []string // of the renderer, beside those that this package finds
+}
+
+// View is what a browser shows.
+type View struct {
+	PNG        []byte
+	Text       string // a line a block
+	Meta       [][2]string
+	Links      [][2]string
+	Structured []string
+}
+
+// Phase is a part of the render's time.
+type Phase struct {
+	Name     string
+	Duration time.Duration
+}
+
+// Request is one of the page's. An End of zero: it had not ended.
+type Request struct {
+	URL, Kind  string
+	Start, End time.Duration
+	Status     int
+	Bytes      int64
+	Failed     string
+}
+
+//go:embed report.html
+var page string
+
+var tmpl = template.Must(template.New("report").Funcs(template.FuncMap{
+	"png": func(b []byte) template.URL {
+		return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b))
+	},
+	"ms": func(d time.Duration) string { return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond)) },
+}).Parse(page))
+
+// Write writes the report as one HTML page.
+func Write(w io.Writer, r Report) error {
+	data := struct {
+		Report
+		Findings []string
+		Diff     []Line
+		Timeline timeline
+		Failures []Request
+	}{r, Findings(r), Diff(r.Person.Text, r.Bot.Text), newTimeline(r), nil}
+	for _, q := range r.Requests {
+		if q.Failed != "" {
+			data.Failures = append(data.Failures, q)
+		}
+	}
+	if err := tmpl.Execute(w, data); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// Findings are what the team should know first.
+func Findings(r Report) []string {
+	var f []string
+	found := func(format string, args ...any) { f = append(f, fmt.Sprintf(format, args...)) }
+	if r.Partial != "" {
+		found("Partial: the page did not finish. It was waiting for %s.", r.Partial)
+	}
+	if r.Status >= 400 {
+		found("Status %d: search engines drop such a page.", r.Status)
+	}
+	if r.Status >= 300 && r.Status < 400 {
+		found("Status %d: the bot is sent to %s.", r.Status, r.Header.Get("Location"))
+	}
+	person, bot := len(r.Person.Text), len(r.Bot.Text)
+	switch {
+	case bot < 50:
+		found("Empty: the bot gets %d characters of text.", bot)
+	case person > 0 && bot*10 < person*9:
+		found("Less text: the bot gets %d characters, a person %d.", bot, person)
+	}
+	robots := r.Header.Get("X-Robots-Tag")
+	for _, m := range r.Bot.Meta {
+		if slices.Contains([]string{"robots", "googlebot", "bingbot"}, strings.ToLower(m[0])) {
+			robots += " " + m[1]
+		}
+	}
+	if words := strings.ToLower(robots); strings.Contains(words, "noindex") || strings.Contains(words, "none") {
+		found("Noindex: the page asks not to be found (%s).", strings.TrimSpace(robots))
+	}
+	for _, l := range r.Bot.Links {
+		if strings.EqualFold(l[0], "canonical") && !samePage(l[1], r.URL) {
+			found("Canonical elsewhere: the page says that it is %s.", l[1])
+		}
+	}
+	if title := value(r.Bot.Meta, "title"); title == "" {
+		found("No title.")
+	}
+	if n := len(r.Console); n > 0 {
+		found("Console errors: %d, listed below.", n)
+	}
+	return append(f, r.Warnings...)
+}
+
+func value(pairs [][2]string, name string) string {
+	for _, p := range pairs {
+		if strings.EqualFold(p[0], name) {
+			return strings.TrimSpace(p[1])
+		}
+	}
+	return ""
+}
+
+// samePage compares addresses but for the fragment and a slash at the end.
+func samePage(a, b string) bool {
+	norm := func(s string) string {
+		u, err := url.Parse(s)
+		if err != nil {
+			return s
+		}
+		u.Fragment = ""
+		u.Path = strings.TrimSuffix(u.Path, "/")
+		return strings.ToLower(u.Scheme+"://"+u.Host) + u.EscapedPath() + "?" + u.RawQuery
+	}
+	return norm(a) == norm(b)
+}
