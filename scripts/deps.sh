@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what Stillpage needs beside Go, if it is missing: Chromium and fonts,
-# and with the argument "cc" a C compiler, which the race detector needs. Says
-# what it installs, and on other systems what is missing.
+# with the argument "cc" a C compiler, which the race detector needs, and with
+# the argument "node" Node.js and npm, which build the tests' apps. Says what it
+# installs, and on other systems what is missing.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -18,14 +19,20 @@ for name in chromium-headless-shell chromium chromium-browser google-chrome goog
 done
 fonts=
 if has fc-list && [ -n "$(fc-list 2>/dev/null | head -n 1)" ]; then fonts=yes; fi
-cc=yes
-if [ "${1-}" = cc ] && ! has "${CC:-cc}" && ! has gcc; then cc=; fi
-if [ -n "$chromium" ] && [ -n "$fonts" ] && [ -n "$cc" ]; then exit 0; fi
+cc=yes node=yes
+for wanted in "$@"; do
+	case $wanted in
+	cc) has "${CC:-cc}" || has gcc || cc= ;;
+	node) has node && has npm || node= ;;
+	esac
+done
+if [ -n "$chromium" ] && [ -n "$fonts" ] && [ -n "$cc" ] && [ -n "$node" ]; then exit 0; fi
 
 if ! has apt-get; then
 	[ -n "$chromium" ] || say "Chromium is missing; install Chromium or Google Chrome, so that one of chromium-headless-shell, chromium or google-chrome is in PATH"
 	[ -n "$fonts" ] || say "no fonts were found (fontconfig's fc-list); install some, such as Liberation and Noto"
 	[ -n "$cc" ] || say "a C compiler is missing, which go test -race needs"
+	[ -n "$node" ] || say "Node.js 18 or newer and npm are missing, which build the apps of the tests; install them from https://nodejs.org"
 	exit 1
 fi
 
@@ -49,6 +56,11 @@ say "updating package lists"
 $sudo apt-get update -q >&2
 
 [ -n "$cc" ] || install gcc libc6-dev
+# NodeSource's nodejs brings an npm of its own, and conflicts with Debian's.
+if [ -z "$node" ]; then
+	has node || install nodejs
+	has npm || install npm
+fi
 [ -n "$fonts" ] || install fontconfig fonts-liberation
 if [ -z "$chromium" ]; then
 	if available chromium-headless-shell; then

@@ -146,8 +146,8 @@ var fidelityPages = map[string]string{
 // also are further demands on the HTML of some pages.
 var fidelityAlso = map[string][]string{
 	"shadow/slotted":           {"<h1>[<b slot=\"s\">done</b>]</h1><b>default</b>fallback</div>"},
-	"shadow/declarative":       {"<style>@scope {\n:scope { color: red }\n}</style><b>done</b>"},
-	"shadow/constructed sheet": {"<style>@scope {\n:scope.x b, i { color: red; }\n}</style>"},
+	"shadow/declarative":       {`<style>:where([data-shadow-host="1"]) { color: red; }</style></head>`, `<style data-shadow-tree="1"></style><b data-shadow-tree="1">done</b>`},
+	"shadow/constructed sheet": {`:is(.x):where([data-shadow-host="1"]) b[data-shadow-tree="1"], :is(i):where([data-shadow-slotted="1"]) { color: red; }`},
 }
 
 // What a site may ask for.

@@ -27,6 +27,7 @@
   const getRootNode = (node) => Node.prototype.getRootNode.call(node);
   const inShadow = (node) => getRootNode(node) instanceof ShadowRoot;
   const assignedNodes = (slot) => HTMLSlotElement.prototype.assignedNodes.call(slot);
+  const queryIn = (root, selector) => DocumentFragment.prototype.querySelectorAll.call(root, selector);
   const queryAll = (selector) => Document.prototype.querySelectorAll.call(document, selector);
 
   const HTML = 'http://www.w3.org/1999/xhtml';
@@ -41,12 +42,25 @@
   const escapeAttribute = (s) => escapeText(s).replace(/"/g, '&quot;');
 
   const out = [];
+  const numberOf = new Map(); // shadow root → its styles' number, 0 without
+  const numberOfStyles = new Map(); // text → number
+  const slottedIn = new Map(); // element → number of the tree whose slot shows it
+  const shadowStyles = [];
+  let stylesAt = -1; // in out: before the document's own styles, which win over :host and ::slotted
+  let hasShadow = false;
 
   // Nodes to be written next, the last first. A string is written as it is.
   // There is no recursion: scripts build trees deeper than a stack.
+  const END_OF_HEAD = {};
+  const adoptedLast = queryAll('body style, body link').length > 0;
   const todo = [document];
   while (todo.length > 0) {
     const next = todo.pop();
+    if (next === END_OF_HEAD) {
+      if (!adoptedLast) out.push(adopted(document));
+      if (stylesAt < 0) stylesAt = out.push('') - 1;
+      continue;
+    }
     if (typeof next === 'string') {
       out.push(next);
       continue;
@@ -74,32 +88,36 @@
     if (isHTML && !shown(e, name) || name === 'script' && !isHTML) return;
     if (isHTML && name === 'slot' && !declarative && inShadow(e)) { // what it shows stands in its place
       const assigned = assignedNodes(e);
+      for (const node of assigned) slottedIn.set(node, treeNumber(getRootNode(e)));
       if (assigned.length > 0) for (let i = assigned.length - 1; i >= 0; i--) todo.push(assigned[i]);
       else children(e);
       return;
     }
+    if (stylesAt < 0 && isHTML && (name === 'style' || name === 'link')) stylesAt = out.push('') - 1;
     out.push('<', name);
     for (const a of attributes(e)) out.push(attribute(e, name, a));
+    const root = shadowRoot(e);
+    hasShadow = hasShadow || !!root;
+    if (hasShadow && !declarative) out.push(marks(e, root));
     out.push('>');
     if (isHTML && VOID.has(name)) return;
 
     todo.push('</' + name + '>');
-    if (isHTML && name === 'head') todo.push(adopted(document, false));
-    const root = shadowRoot(e);
+    if (isHTML && name === 'head') todo.push(END_OF_HEAD);
+    if (isHTML && name === 'body' && adoptedLast) todo.push(adopted(document));
     if (root && declarative) {
       children(e);
       todo.push('</template>');
-      todo.push(adopted(root, false));
+      todo.push(adopted(root));
       children(root);
       out.push('<template shadowrootmode="open">');
       return;
     }
     if (root) {
-      todo.push(adopted(root, true));
       children(root);
       return;
     }
-    if (isHTML && name === 'style') todo.push(inShadow(e) && !declarative ? scoped(style(e)) : style(e));
+    if (isHTML && name === 'style') todo.push(inShadow(e) && !declarative ? '' : style(e)); // see treeNumber
     else if (isHTML && RAW.has(name)) todo.push(raw(name, textContent(e)));
     else if (isHTML && name === 'template') children(e.content);
     else children(e);
@@ -123,6 +141,7 @@
       case 'link': {
         const rel = (getAttribute(e, 'rel') || '').toLowerCase().split(/\s+/);
         const as = (getAttribute(e, 'as') || '').toLowerCase();
+        if (rel.includes('stylesheet') && !declarative && inShadow(e) && rulesOf(e.sheet)) return false; // see treeNumber
         return !rel.includes('modulepreload') &&
           !((rel.includes('preload') || rel.includes('prefetch')) && as === 'script');
       }
@@ -164,25 +183,32 @@
     return s + '>\n';
   }
 
-  // A style element's rules are its text, unless a script has put rules in by
-  // insertRule, as styled-components and emotion do in production.
+  // A style element's rules are its text, unless a script has changed them, as
+  // styled-components and emotion do in production by insertRule.
   function style(e) {
     const source = raw('style', textContent(e));
-    let rules;
-    try {
-      rules = e.sheet ? e.sheet.cssRules : null;
-    } catch (_) {
-      return source;
-    }
-    if (!rules || rules.length === written(source)) return source;
-    return cssText(rules);
+    const rules = rulesOf(e.sheet);
+    if (e.sheet && e.sheet.disabled) return '';
+    return !rules || isWritten(source, rules) ? source : cssText(rules);
   }
 
-  function written(source) {
-    if (source.trim() === '') return 0;
+  function rulesOf(sheet) {
+    try {
+      return sheet ? sheet.cssRules : null;
+    } catch (_) {
+      return null; // of another origin
+    }
+  }
+
+  function isWritten(source, rules) {
+    if (source.trim() === '') return rules.length === 0;
     const sheet = new CSSStyleSheet();
-    sheet.replaceSync(source.replace(/@import[^;]*;/gi, '@layer;'));
-    return sheet.cssRules.length;
+    sheet.replaceSync(source.replace(/@import[^;]*;/gi, '@layer;')); // which cannot be in it
+    if (sheet.cssRules.length !== rules.length) return false;
+    for (let i = 0; i < rules.length; i++) {
+      if (!(rules[i] instanceof CSSImportRule) && rules[i].cssText !== sheet.cssRules[i].cssText) return false;
+    }
+    return true;
   }
 
   function cssText(rules) {
@@ -192,26 +218,133 @@
   }
 
   // Sheets that belong to no element get one, after all others as in the cascade.
-  function adopted(root, isShadow) {
+  function adopted(root) {
     let s = '';
     for (const sheet of root.adoptedStyleSheets) {
+      if (sheet.disabled) continue;
       const media = sheet.media.mediaText;
-      const text = cssText(sheet.cssRules);
-      s += '<style' + (media ? ' media="' + escapeAttribute(media) + '"' : '') + '>' + (isShadow ? scoped(text) : text) + '</style>';
+      s += '<style' + (media ? ' media="' + escapeAttribute(media) + '"' : '') + '>' + cssText(sheet.cssRules) + '</style>';
     }
     return s;
   }
 
   // A shadow tree is written as the children of its host, because a bot that runs
-  // no script may not know shadow roots. Its rules must not reach further than
-  // the host, for which CSS has @scope: without a selector, it is about the
-  // parent of the style element.
-  function scoped(text) {
-    return '@scope {\n' + text
-      .replace(/:host-context\(([^()]*)\)/g, '$1 :scope')
-      .replace(/:host\(([^()]*)\)/g, ':scope$1')
-      .replace(/:host\b/g, ':scope')
-      .replace(/::slotted\(([^()]*)\)/g, '$1') + '\n}';
+  // no script may not know shadow roots. What belongs to a tree with styles is
+  // marked by attributes, and each rule's selector gets the mark of what it may
+  // reach. Trees with the same styles, as those of a component's instances, have
+  // the same number. All such rules go into one element in the head.
+  function treeNumber(root) {
+    let n = numberOf.get(root);
+    if (n === undefined) {
+      const sheets = [...queryIn(root, 'style, link')].map((e) => e.sheet).concat(root.adoptedStyleSheets)
+        .filter((sheet) => sheet && !sheet.disabled && rulesOf(sheet));
+      const text = sheets.map((sheet) => inMedia(sheet, absolute(sheet, cssText(rulesOf(sheet))))).join('\n');
+      if (text === '') {
+        n = 0;
+      } else if ((n = numberOfStyles.get(text)) === undefined) {
+        n = numberOfStyles.size + 1;
+        numberOfStyles.set(text, n);
+        for (const sheet of sheets) {
+          shadowStyles.push(raw('style', inMedia(sheet, absolute(sheet, scoped(rulesOf(sheet), n)))));
+        }
+      }
+      numberOf.set(root, n);
+    }
+    return n;
+  }
+
+  function inMedia(sheet, text) {
+    return sheet.media.mediaText ? '@media ' + sheet.media.mediaText + ' {\n' + text + '\n}' : text;
+  }
+
+  // A linked sheet's addresses are about the sheet.
+  function absolute(sheet, text) {
+    if (!sheet.href) return text;
+    return text.replace(/url\("((?:[^"\\]|\\.)*)"\)/g, (all, url) => /^(data:|#)/i.test(url) ? all : 'url("' + new URL(url, sheet.href).href + '")');
+  }
+
+  function marks(e, root) {
+    const own = getRootNode(e);
+    const tree = own instanceof ShadowRoot ? treeNumber(own) : 0;
+    const slotted = slottedIn.get(e) || 0;
+    const host = root ? treeNumber(root) : 0;
+    return (tree ? ' data-shadow-tree="' + tree + '"' : '') + (slotted ? ' data-shadow-slotted="' + slotted + '"' : '') +
+      (host ? ' data-shadow-host="' + host + '"' : '');
+  }
+
+  function scoped(rules, n) {
+    const lines = [];
+    for (const rule of rules) {
+      if (rule instanceof CSSStyleRule) {
+        const selector = rule.selectorText;
+        lines.push(outside(selector, ',').map((s) => scopedSelector(s.trim(), n)).join(', ') + rule.cssText.slice(selector.length));
+      } else if (rule instanceof CSSGroupingRule) {
+        const text = rule.cssText;
+        lines.push(text.slice(0, text.indexOf('{') + 1) + '\n' + scoped(rule.cssRules, n) + '\n}');
+      } else {
+        lines.push(rule.cssText);
+      }
+    }
+    return lines.join('\n');
+  }
+
+  // The mark is for the subject of a selector, its last part.
+  function scopedSelector(selector, n) {
+    const parts = outside(selector, ' ');
+    const subject = parts.pop();
+    const before = parts.map((part) => hosts(part, n) + ' ').join('');
+    const slotted = /::slotted\(/.exec(subject);
+    if (slotted) {
+      const end = closing(subject, slotted.index + slotted[0].length);
+      return before + ':is(' + subject.slice(slotted.index + slotted[0].length, end) + '):where([data-shadow-slotted="' + n + '"])' + subject.slice(end + 1);
+    }
+    if (/:host\b/.test(subject)) return before + hosts(subject, n);
+    const pseudo = subject.search(/::|:(before|after|first-line|first-letter)\b/);
+    const at = pseudo < 0 ? subject.length : pseudo;
+    return before + subject.slice(0, at) + '[data-shadow-tree="' + n + '"]' + subject.slice(at);
+  }
+
+  function hosts(s, n) {
+    const mark = ':where([data-shadow-host="' + n + '"])';
+    for (;;) {
+      const m = /:host(-context)?(\()?/.exec(s);
+      if (!m) return s;
+      const begin = m.index + m[0].length;
+      const end = m[2] ? closing(s, begin) : begin;
+      const inner = s.slice(begin, end);
+      const is = !m[2] ? '' : m[1] ? ':is(' + inner + ', :is(' + inner + ') *)' : ':is(' + inner + ')';
+      s = s.slice(0, m.index) + is + mark + s.slice(m[2] ? end + 1 : end);
+    }
+  }
+
+  // closing returns where the parenthesis closes whose content begins at i.
+  function closing(s, i) {
+    for (let depth = 1; i < s.length; i++) {
+      if (s[i] === '\\') i++;
+      else if (s[i] === '(') depth++;
+      else if (s[i] === ')' && --depth === 0) return i;
+    }
+    return s.length;
+  }
+
+  // outside splits at a character that is not in parentheses, brackets or quotes.
+  function outside(s, separator) {
+    const parts = [];
+    let depth = 0, quote = '', begin = 0;
+    for (let i = 0; i < s.length; i++) {
+      const c = s[i];
+      if (c === '\\') i++;
+      else if (quote) { if (c === quote) quote = ''; }
+      else if (c === '"' || c === "'") quote = c;
+      else if (c === '(' || c === '[') depth++;
+      else if (c === ')' || c === ']') depth--;
+      else if (c === separator && depth === 0) {
+        parts.push(s.slice(begin, i));
+        begin = i + 1;
+      }
+    }
+    parts.push(s.slice(begin));
+    return parts;
   }
 
   // What the page says of its status and headers. The last status wins; a
@@ -232,6 +365,7 @@
     return { status, headers };
   }
 
+  if (shadowStyles.length > 0 && stylesAt >= 0) out[stylesAt] = '<style>' + shadowStyles.join('\n') + '</style>';
   const title = queryAll('title')[0];
   return { html: out.join(''), title: title ? textContent(title).trim() : '', ...wishes() };
 })
