@@ -5,7 +5,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint build generate fuzz deps
+.PHONY: help run test bench lint build generate fuzz deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,8 +14,13 @@ run: deps build ## run everything on this machine, in front of a demo shop: http
 	./bin/stillpage serve --demo
 
 test: ## run all tests, with the real Chromium and the race detector
-	@scripts/deps.sh cc
+	@scripts/deps.sh cc node
 	go test -race ./...
+
+bench: ## compare with prerender and rendertron (installs them from npm), and write docs/benchmarks.md
+	@scripts/deps.sh node
+	@scripts/bench-deps.sh
+	go run ./bench $(BENCHFLAGS)
 
 lint: ## gofmt, go vet, staticcheck, govulncheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi

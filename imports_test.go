@@ -35,17 +35,24 @@ var rules = map[string]rule{
 	"internal/boltstore":  {internal: []string{"internal/prerender"}, external: []string{"go.etcd.io/bbolt"}},
 	"internal/localqueue": {internal: []string{"internal/prerender"}},
 	"internal/storetest":  {internal: []string{"internal/prerender"}, external: []string{"github.com/google/go-cmp"}},
-	"internal/egress":     {internal: []string{"internal/prerender"}},
+	"internal/egress":     {internal: []string{"internal/prerender"}, external: []string{"golang.org/x/sync"}},
 	"internal/chrome":     {internal: []string{"internal/prerender"}, external: []string{"github.com/chromedp", "golang.org/x/sys"}},
 
 	"internal/router": {internal: []string{"internal/prerender", "internal/useragent"}},
 	"internal/admin":  {},
+	"internal/report": {},
 	"internal/edge":   {internal: []string{"infra/edge"}, external: []string{"github.com/grafana/sobek"}},
 	"internal/config": {internal: []string{"internal/prerender"}},
 
+	// Its oracle drives Chromium by itself, to be another program than the one compared.
+	"bench": {
+		internal: []string{"internal/chrome", "internal/egress", "internal/prerender"},
+		external: []string{"github.com/chromedp", "golang.org/x/sys"},
+	},
+
 	"cmd/stillpage": {internal: []string{
 		"internal/admin", "internal/boltstore", "internal/chrome", "internal/config", "internal/demo", "internal/edge",
-		"internal/egress", "internal/localqueue", "internal/prerender", "internal/router",
+		"internal/egress", "internal/localqueue", "internal/prerender", "internal/report", "internal/router",
 	}},
 }
 

@@ -262,6 +262,10 @@ func TestHostilePages(t *testing.T) {
 		"endless microtasks": `<p>made</p><script>const f = () => Promise.resolve().then(f); f()</script>`,
 		"endless timers":     `<p>made</p><script>const f = () => setTimeout(f, 0); for (let i = 0; i < 100; i++) f()</script>`,
 		"endless history":    `<p>made</p><script>setInterval(() => { try { history.pushState(0, "", "/?" + Math.random()) } catch {} }, 0)</script>`,
+		"DOM bomb":           `<p>made</p><script>const e = document.body; setInterval(() => { for (let i = 0; i < 5000; i++) e.append(document.createElement("i")) }, 0)</script>`,
+		"doubling DOM":       `<p>made</p><div id=d><i></i></div><script>const f = () => { d.append(d.cloneNode(true)); setTimeout(f, 0) }; f()</script>`,
+		"popup storm":        `<p>made</p><a id=a target=_blank href="/"></a><script>for (let i = 0; i < 500; i++) { open("/?" + i); a.click() }; setInterval(() => open("/"), 1)</script>`,
+		"frames in frames":   `<p>made</p><script>if (location.search.length < 12) { const f = document.createElement("iframe"); f.src = location.pathname + (location.search || "?") + "x"; document.body.append(f, f.cloneNode()) }</script>`,
 		"endless messages":   `<p>made</p><script>onmessage = () => postMessage(1); postMessage(1)</script>`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/stillpage/stillpage/internal/chrome"
 	"github.com/stillpage/stillpage/internal/prerender"
 )
@@ -92,6 +94,37 @@ func TestPageSetsStatusAndHeaders(t *testing.T) {
 	}
 	if n := render(t, url+"/n"); n.Status != 200 {
 		t.Errorf("metas that are no status: got %d, want 200", n.Status)
+	}
+}
+
+// What search engines read besides the text comes out as it was.
+func TestMeaning(t *testing.T) {
+	t.Parallel()
+	url := serve(t, map[string]http.HandlerFunc{"/a/b": func(w http.ResponseWriter, r *http.Request) {
+		for name, value := range map[string]string{
+			"ETag": `"v1"`, "Last-Modified": "Mon, 02 Nov 2026 10:00:00 GMT", "Content-Language": "de", "Cache-Control": "max-age=60",
+			"X-Robots-Tag": "noarchive", "Set-Cookie": "a=b", "X-Powered-By": "x",
+			"Link": `</x>; rel="alternate"; hreflang="de,at", </app.js>; rel=preload; as="script", </m.js>; rel=modulepreload, <https://a.example/a,b>; rel="canonical"`,
+		} {
+			w.Header().Set(name, value)
+		}
+		html(`<!DOCTYPE html><html><head><script>document.head.innerHTML = '<link rel="canonical" href="../c?x=1&amp;y=2"><link rel="alternate" hreflang="fr" href="/fr"><meta name="description" content="d &lt; e">'</script></head>
+<body><div itemscope itemtype="https://schema.org/Product"><span itemprop="name">N</span><meta itemprop="sku" content="1"></div><a href="../rel?q#f">l</a><img srcset="a.png 1x, b.png 2x" src="a.png">
+<math><mi>x</mi><mo>&lt;</mo></math><script type="application/ld+json">{"name": "</scr" }</script></body></html>`)(w, r)
+	}})
+	c := render(t, url+"/a/b")
+	wantBody(t, c, []string{
+		`<link rel="canonical" href="../c?x=1&amp;y=2"><link rel="alternate" hreflang="fr" href="/fr"><meta name="description" content="d &lt; e">`,
+		`<div itemscope="" itemtype="https://schema.org/Product"><span itemprop="name">N</span><meta itemprop="sku" content="1"></div>`,
+		`<a href="../rel?q#f">l</a><img srcset="a.png 1x, b.png 2x" src="a.png">`, `<math><mi>x</mi><mo>&lt;</mo></math>`, `{"name": "</scr" }`,
+	}, []string{"<base", "127.0.0.1"})
+	want := http.Header{
+		"Etag": {`"v1"`}, "Last-Modified": {"Mon, 02 Nov 2026 10:00:00 GMT"}, "Content-Language": {"de"}, "Cache-Control": {"max-age=60"},
+		"X-Robots-Tag": {"noarchive"}, "Content-Type": {"text/html; charset=utf-8"},
+		"Link": {`</x>; rel="alternate"; hreflang="de,at"`, `<https://a.example/a,b>; rel="canonical"`},
+	}
+	if diff := cmp.Diff(want, c.Header); diff != "" {
+		t.Errorf("headers (-want +got):\n%s", diff)
 	}
 }
 
@@ -193,11 +226,18 @@ func TestHostileManners(t *testing.T) {
 		"/dialogs": html(`<script>alert(1); confirm(2); prompt(3); onbeforeunload = () => "stay"; document.write("<p>after</p>")</script>`),
 		"/globals": html(`<p>kept</p><script>JSON = Array = Object = Map = Set = String = null; Element.prototype.getAttribute = Document.prototype.querySelectorAll = () => { throw 1 };
 			Object_ = {}.constructor; for (const n of ["nodeType", "firstChild", "nextSibling", "textContent"]) Object_.defineProperty(Node.prototype, n, { get() { throw 2 } });</script>`),
+		"/getters": html(`<p>kept</p><script>for (const n of ["documentElement", "body", "head", "title", "cookie", "scrollingElement", "getElementsByTagName", "adoptedStyleSheets", "fonts"])
+			Object.defineProperty(document, n, { get() { throw new Error("no " + n) } });
+			for (const n of ["innerHeight", "scrollTo", "setTimeout", "prerenderReady", "name"]) try { Object.defineProperty(window, n, { get() { throw new Error("no " + n) } }) } catch {}
+			Function.prototype.call = Function.prototype.apply = Promise.prototype.then = () => { throw 3 };</script>`),
 		"/worker": html(`<p id=p></p><script>p.append("serviceWorker" in navigator ? "offered" : "missing")</script>`),
 		"/throws": html(`<p>kept</p><script>throw new Error("oh no")</script>`),
 	})
 	wantBody(t, render(t, url+"/dialogs"), []string{"<p>after</p>"}, nil)
 	wantBody(t, render(t, url+"/globals"), []string{"<p>kept</p>"}, []string{"<script"})
+	for range 2 { // in a used tab too
+		wantBody(t, render(t, url+"/getters"), []string{"<p>kept</p>"}, []string{"<script"})
+	}
 	wantBody(t, render(t, url+"/worker"), []string{"missing"}, nil)
 	if c := render(t, url+"/throws"); !strings.Contains(strings.Join(c.Warnings, "\n"), "Error: oh no") {
 		t.Errorf("warnings: got %q, want the exception", c.Warnings)

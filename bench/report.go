@@ -1,0 +1,305 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// report is what was found.
+type report struct {
+	plan    *plan
+	browser string // Chromium's version
+	machine string
+	at      time.Time
+	took    time.Duration
+	samples []sample
+	faults  []string // measurements that did not come about
+}
+
+func newReport(p *plan, browser string, at time.Time) *report {
+	version, err := exec.Command(browser, "--version").Output()
+	if err != nil {
+		version = []byte("unknown")
+	}
+	return &report{plan: p, browser: strings.TrimSpace(string(version)), machine: machine(), at: at}
+}
+
+// figure is a value over the rounds.
+type figure struct{ median, low, high float64 }
+
+func figureOf(samples []sample, value func(sample) float64) figure {
+	var values []float64
+	for _, s := range samples {
+		values = append(values, value(s))
+	}
+	if len(values) == 0 {
+		return figure{}
+	}
+	slices.Sort(values)
+	n := len(values)
+	return figure{(values[(n-1)/2] + values[n/2]) / 2, values[0], values[n-1]}
+}
+
+// spread is the distance between the rounds, as a share of the median.
+func (f figure) spread() float64 {
+	if f.median == 0 {
+		return 0
+	}
+	return (f.high - f.low) / f.median
+}
+
+// result is all rounds of one row, on one page, at one level.
+type result struct {
+	rounds         int
+	pages, failed  int
+	bare           int
+	p50, p95       time.Duration // over all pages of all rounds
+	p50s           figure        // of the rounds, in ms
+	perSecond, cpu figure
+	memory         usage // the highest of all rounds
+	failure        string
+}
+
+func (r *report) result(row, page string, level int) (result, bool) {
+	var own []sample
+	for _, s := range r.samples {
+		if s.row == row && s.page == page && s.level == level {
+			own = append(own, s)
+		}
+	}
+	if len(own) == 0 {
+		return result{}, false
+	}
+	res := result{
+		rounds:    len(own),
+		p50s:      figureOf(own, func(s sample) float64 { return milliseconds(percentile(s.walls, 50)) }),
+		perSecond: figureOf(own, sample.perSecond),
+		cpu:       figureOf(own, sample.cpuAPage),
+	}
+	var walls []time.Duration
+	for _, s := range own {
+		walls = append(walls, s.walls...)
+		res.failed += len(s.failures)
+		if len(s.failures) > 0 {
+			res.failure = s.failures[0]
+		}
+		res.bare += s.bare
+		res.memory = res.memory.max(s.memory)
+	}
+	res.pages = len(walls)
+	res.p50, res.p95 = percentile(walls, 50), percentile(walls, 95)
+	return res, res.pages > 0
+}
+
+// best is the row at the level where it does most pages a second.
+func (r *report) best(row string) (best result, level int) {
+	for _, l := range levels {
+		if res, ok := r.result(row, "/items", l); ok && (level == 0 || res.perSecond.median > best.perSecond.median) {
+			best, level = res, l
+		}
+	}
+	return best, level
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func megabytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }
+
+// goal is one of the project's, held against what was found.
+type goal struct {
+	what, want, got string
+	met             bool
+}
+
+// goals are those that could be measured.
+func (r *report) goals() []goal {
+	var list []goal
+	add := func(met bool, what, want, got string, args ...any) {
+		list = append(list, goal{what, want, fmt.Sprintf(got, args...), met})
+	}
+	own, ok := r.result("stillpage", "/items", 1)
+	if !ok {
+		return nil
+	}
+	if oracle, ok := r.result("oracle", "/items", 1); ok {
+		ratio := milliseconds(own.p50) / milliseconds(oracle.p50)
+		add(ratio <= 1.1, "Wall time, p50 at 1 at a time, against the oracle", "at most 1.1 times",
+			"%.2f times (%.0f and %.0f ms)", ratio, milliseconds(own.p50), milliseconds(oracle.p50))
+	}
+	peers := []string{"prerender", "rendertron"}
+	fastest, fastestName, cpus := 0.0, "", []string{}
+	for _, peer := range peers {
+		if res, ok := r.result(peer, "/items", 1); ok {
+			ratio := milliseconds(res.p50) / milliseconds(own.p50)
+			add(ratio > 8, "Wall time, p50 at 1 at a time, against "+peer, "under one eighth",
+				"1/%.2f (%.0f and %.0f ms)", ratio, milliseconds(own.p50), milliseconds(res.p50))
+		}
+		if res, level := r.best(peer); level > 0 {
+			cpus = append(cpus, fmt.Sprintf("%s %.3f", peer, res.cpu.median))
+			if res.perSecond.median > fastest {
+				fastest, fastestName = res.perSecond.median, peer
+			}
+		}
+	}
+	best, level := r.best("stillpage")
+	if fastest > 0 {
+		ratio := best.perSecond.median / fastest
+		add(ratio >= 5, "Pages a second at saturation, against the better of prerender and rendertron", "at least 5 times",
+			"%.2f times (%.1f/s at %d at a time, and %.1f/s, %s)", ratio, best.perSecond.median, level, fastest, fastestName)
+	}
+	add(best.cpu.median <= 0.075, "CPU-seconds a page at saturation", "at most 0.075",
+		"%.3f (%s)", best.cpu.median, cmp.Or(strings.Join(cpus, ", "), "peers were not measured"))
+	if timer, ok := r.result("stillpage", "/timer", 1); ok {
+		add(timer.p50 < 150*time.Millisecond && timer.failed == 0, "Content behind a timer of 4 s complete, p50", "under 150 ms",
+			"%.0f ms, %d of %d complete", milliseconds(timer.p50), timer.pages, timer.pages+timer.failed)
+	}
+	if eight, ok := r.result("stillpage", "/items", 8); ok {
+		add(megabytes(eight.memory.all) < 400, "Peak memory at 8 at a time", "under 400 MB", "%.0f MB (%.0f without files)", megabytes(eight.memory.all), megabytes(eight.memory.own))
+	}
+	return list
+}
+
+// table is rows of cells, the first of which is the header.
+type table [][]string
+
+// results is the table of one level.
+func (r *report) results(level int) table {
+	t := table{{"renderer", "pages/s", "p50, ms", "p95, ms", "CPU-s a page", "peak, MB", "p50 ×", "pages/s ÷", "CPU ×", "complete", "styles"}}
+	own, _ := r.result("stillpage", "/items", level)
+	for _, row := range rows {
+		res, ok := r.result(row.name, "/items", level)
+		if !ok {
+			continue
+		}
+		styles := "kept"
+		if res.bare == res.pages {
+			styles = "lost"
+		} else if res.bare > 0 {
+			styles = fmt.Sprintf("lost in %d", res.bare)
+		}
+		t = append(t, []string{
+			row.name,
+			fmt.Sprintf("%.1f (%.1f–%.1f)", res.perSecond.median, res.perSecond.low, res.perSecond.high),
+			fmt.Sprintf("%.0f (%.0f–%.0f)", milliseconds(res.p50), res.p50s.low, res.p50s.high),
+			fmt.Sprintf("%.0f", milliseconds(res.p95)),
+			fmt.Sprintf("%.3f (%.3f–%.3f)", res.cpu.median, res.cpu.low, res.cpu.high),
+			fmt.Sprintf("%.0f (%.0f)", megabytes(res.memory.all), megabytes(res.memory.own)),
+			ratio(milliseconds(res.p50), milliseconds(own.p50)),
+			ratio(own.perSecond.median, res.perSecond.median),
+			ratio(res.cpu.median, own.cpu.median),
+			fmt.Sprintf("%d of %d", res.pages, res.pages+res.failed),
+			styles,
+		})
+	}
+	return t
+}
+
+// ratio is empty without a base.
+func ratio(a, b float64) string {
+	if b == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f", a/b)
+}
+
+func (r *report) otherPages() table {
+	t := table{{"page", "renderer", "p50, ms", "p95, ms", "CPU-s a page", "complete"}}
+	for _, page := range []string{"/static", "/timer"} {
+		for _, row := range rows {
+			if res, ok := r.result(row.name, page, 1); ok {
+				t = append(t, []string{
+					page, row.name, fmt.Sprintf("%.0f (%.0f–%.0f)", milliseconds(res.p50), res.p50s.low, res.p50s.high),
+					fmt.Sprintf("%.0f", milliseconds(res.p95)), fmt.Sprintf("%.3f", res.cpu.median),
+					fmt.Sprintf("%d of %d", res.pages, res.pages+res.failed),
+				})
+			}
+		}
+	}
+	return t
+}
+
+func (r *report) verdicts() table {
+	t := table{{"goal", "wanted", "found", ""}}
+	for _, g := range r.goals() {
+		met := "**not met**"
+		if g.met {
+			met = "met"
+		}
+		t = append(t, []string{g.what, g.want, g.got, met})
+	}
+	return t
+}
+
+// noise says how far the rounds are apart, at the worst and in the middle, and
+// how busy others have kept the machine meanwhile.
+func (r *report) noise() string {
+	var walls, rates, cpus []float64
+	for _, row := range rows {
+		for _, level := range levels {
+			if res, ok := r.result(row.name, "/items", level); ok {
+				walls = append(walls, res.p50s.spread())
+				rates = append(rates, res.perSecond.spread())
+				cpus = append(cpus, res.cpu.spread())
+			}
+		}
+	}
+	known := figureOf(r.samples, func(s sample) float64 { return s.known })
+	foreign := figureOf(r.samples, func(s sample) float64 { return s.foreign })
+	disturbed := 0
+	for _, s := range r.samples {
+		if s.foreign > disturbance {
+			disturbed++
+		}
+	}
+	return fmt.Sprintf("Between the rounds of one row at one level, p50 moved by %s of its median, pages a second by %s, CPU a page by %s. "+
+		"The site, the load and the measuring itself used %.0f %% of the machine during the median measurement. "+
+		"Others used %.0f %% during the median one and %.0f %% during the worst; in %d of %d measurements they used more than %.0f %%.",
+		percents(walls), percents(rates), percents(cpus), 100*known.median, 100*foreign.median, 100*foreign.high,
+		disturbed, len(r.samples), 100*disturbance)
+}
+
+func percents(shares []float64) string {
+	if len(shares) == 0 {
+		return "an unknown share"
+	}
+	slices.Sort(shares)
+	return fmt.Sprintf("%.0f %% (median; at most %.0f %%)", 100*shares[len(shares)/2], 100*shares[len(shares)-1])
+}
+
+// notesMarker ends the generated part of docs/benchmarks.md.
+const notesMarker = "<!-- below this line nothing is generated -->"
+
+// write replaces the report in dir, and keeps what was written below its marker.
+func (r *report) write(dir string) error {
+	path := filepath.Join(dir, "benchmarks.md")
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.WriteFile(path, []byte(r.markdown()+notes(string(old))), 0o666); err != nil {
+		return err
+	}
+	picture := filepath.Join(dir, "benchmarks.svg")
+	if err := os.WriteFile(picture, []byte(r.svg()), 0o666); err != nil {
+		return err
+	}
+	fmt.Println("wrote", path, "and", picture)
+	return nil
+}
+
+// notes are what stands below the marker of a report, the marker included.
+func notes(old string) string {
+	_, below, found := strings.Cut(old, notesMarker)
+	if !found {
+		return notesMarker + "\n\n## Notes\n"
+	}
+	return notesMarker + below
+}
