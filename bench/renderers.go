@@ -177,8 +177,9 @@ func serveStillpage() error {
 		return err
 	}
 	defer proxy.Close()
+	// With the number of places that it has by default: more requests wait.
 	renderer, err := chrome.Start(context.Background(), chrome.Config{
-		Binary: os.Getenv("CHROMIUM"), Egress: proxy, Concurrency: level(), Log: log,
+		Binary: os.Getenv("CHROMIUM"), Egress: proxy, Log: log,
 	})
 	if err != nil {
 		return err

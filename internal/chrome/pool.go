@@ -9,6 +9,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/fetch"
+	"github.com/chromedp/cdproto/heapprofiler"
 	"github.com/chromedp/cdproto/inspector"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
@@ -29,6 +30,11 @@ const (
 	// tabUses is how many pages a tab serves: far more than it takes to be warm,
 	// far fewer than it takes to leak.
 	tabUses = 500
+
+	// collectEvery is after how many pages a tab's garbage is collected. Chromium
+	// would do it when the page is idle, which none here ever is: four tabs then
+	// peaked at 455 MB instead of 310, for 3 % less work.
+	collectEvery = 10
 )
 
 // tabKind is what a tab is kept for: pages of one site, for one device. The
@@ -131,6 +137,9 @@ func (p *process) giveBack(t *tab, healthy bool) {
 	if healthy && t.uses < tabUses {
 		ctx, cancel := context.WithTimeout(t.ctx, tidyTimeout)
 		defer cancel()
+		if t.uses%collectEvery == 0 {
+			t.target.Call(ctx, heapprofiler.CollectGarbage.Method, cdp.Empty{}, nil)
+		}
 		if t.tidy(ctx, origins, traces) == nil {
 			p.tabs.put(t)
 			return
