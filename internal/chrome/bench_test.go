@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stillpage/stillpage/internal/chrome"
@@ -44,6 +46,42 @@ func BenchmarkRender(b *testing.B) {
 			b.ReportMetric(megabytes(b, tmp), "MB")
 		})
 	}
+}
+
+// Ten thousand pages, four at a time, of an app that makes two thousand objects
+// and elements a page. It logs what all processes of Chromium hold after each
+// tenth of them, and reports the most and the least of that.
+//
+//	go test -run '^$' -bench Memory -benchtime 10000x ./internal/chrome
+func BenchmarkMemory(b *testing.B) {
+	const places = 4
+	r, tmp := own(b, loopback, places)
+	url := fidelitySite(b, `<ul id=u></ul><script>window.kept = []; for (let i = 0; i < 2000; i++) { const e = document.createElement("li"); e.textContent = "line " + i; u.append(e); kept.push({ e, text: "x".repeat(100) + i }) }
+fetch("/api/done").then((r) => r.text()).then((t) => p.append(t))</script>`)
+	var least, most float64
+	for part := range 10 {
+		var next atomic.Int64
+		var all sync.WaitGroup
+		for range places {
+			all.Go(func() {
+				for n := next.Add(1); n <= int64(b.N/10); n = next.Add(1) {
+					c, err := captureWith(b, r, fmt.Sprintf("%s/?%d-%d", url, part, n), prerender.DefaultTimeout, chrome.Options{})
+					if err != nil || !bytes.Contains(c.Body, []byte("<p id=\"p\">done</p>")) {
+						b.Errorf("got %v, %v", c, err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		now := megabytes(b, tmp)
+		b.Logf("after %d pages: %.0f MB, %d Chromiums started", (part+1)*(b.N/10), now, r.Stats().Starts)
+		if part == 0 {
+			least = now
+		}
+		least, most = min(least, now), max(most, now)
+	}
+	b.ReportMetric(least, "least-MB")
+	b.ReportMetric(most, "most-MB")
 }
 
 // cpuSeconds adds up utime and stime of a renderer's processes, which the

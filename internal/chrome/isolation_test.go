@@ -102,3 +102,41 @@ func TestEveryVisitIsTheFirst(t *testing.T) {
 		wantFirstVisit(t, r, fmt.Sprint(url, "/?after", i))
 	}
 }
+
+// A page that leaves hardly a trace is not cleaned up after with all means. Each
+// way to store something is therefore tried alone.
+func TestEachStorageAlone(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"local storage":      `done(localStorage.n = Number(localStorage.n || 0) + 1)`,
+		"by reflection":      `const s = Reflect.get(self, "sessionStorage"); s.setItem("n", Number(s.getItem("n") || 0) + 1); done(s.n)`,
+		"name":               `name = Number(name || 0) + 1; done(name)`,
+		"cookie":             `const n = Number((/n=(\d+)/.exec(document.cookie) || [0, 0])[1]) + 1; document.cookie = "n=" + n; done(n)`,
+		"cookie of response": `fetch("/cookie").then((r) => r.text()).then(done)`,
+		"frame that goes":    `const f = document.createElement("iframe"); document.body.append(f); const s = f.contentWindow.localStorage; s.n = Number(s.n || 0) + 1; done(s.n); f.remove()`,
+		"history":            `history.pushState({ n: 1 }, "", "#x"); done(history.length - 1)`,
+		"state":              `done((history.state ? history.state.n : 0) + 1); history.replaceState({ n: 9 }, "")`,
+		"cache storage":      `caches.keys().then((k) => caches.open("c" + k.length)).then(() => caches.keys()).then((k) => done(k.length))`,
+		"indexed database":   `indexedDB.databases().then((d) => { const r = indexedDB.open("d" + d.length); r.onsuccess = () => done(d.length + 1) })`,
+		"last moment":        `done(localStorage.n || 1); onpagehide = () => localStorage.n = 2`,
+		"last moment, late":  `let n = document.cookie ? 2 : 1; done(n); setTimeout(() => addEventListener("visibilitychange", () => document.cookie = "n=2"), 100)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := serve(t, map[string]http.HandlerFunc{
+				"/": html(`<body><p id=p></p><script>const done = (n) => p.append("visit " + n + "."); ` + script + `</script>`),
+				"/cookie": func(w http.ResponseWriter, r *http.Request) {
+					n := 1
+					if r.Header.Get("Cookie") != "" {
+						n = 2
+					}
+					http.SetCookie(w, &http.Cookie{Name: "n", Value: "1", HttpOnly: true})
+					fmt.Fprint(w, n)
+				},
+			})
+			for range 3 {
+				wantBody(t, render(t, url+"/"), []string{"visit 1."}, nil)
+			}
+		})
+	}
+}

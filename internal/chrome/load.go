@@ -1,22 +1,17 @@
 package chrome
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/fetch"
-	"github.com/chromedp/cdproto/inspector"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
@@ -66,6 +61,7 @@ type load struct {
 	loaders   []cdp.LoaderID // of the documents in the main frame, in their order
 	idle      cdp.LoaderID   // the document that has made no request for half a second, see ready
 	crashed   bool
+	frames    bool            // the page has had frames, which may have stored something
 	origins   map[string]bool // of the documents in all frames
 	inFlight  map[network.RequestID]*request
 	expired   bool // the virtual time of the last grant is used up
@@ -283,184 +279,6 @@ func (l *load) evaluate(ctx context.Context, expression string, world runtime.Ex
 }
 
 func (l *load) mainFrame() cdp.FrameID { return cdp.FrameID(l.tab.target.TargetID) }
-
-// onEvent sees the tab's events in their order. Commands in answer to an event
-// are sent from goroutines of their own.
-func (l *load) onEvent(ev any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch ev := ev.(type) {
-	case *page.EventFrameNavigated:
-		if o := ev.Frame.SecurityOrigin; strings.HasPrefix(o, "http") {
-			l.origins[o] = true
-		}
-	case *fetch.EventRequestPaused:
-		go l.onPaused(ev)
-	case *network.EventRequestWillBeSent:
-		l.begin(ev.RequestID, ev.Request.URL, ev.Type)
-		l.requests++
-	case *network.EventResponseReceived:
-		if r := l.inFlight[ev.RequestID]; r != nil {
-			r.answered, r.lastBytes = true, time.Now()
-			r.entry.Status = int(ev.Response.Status)
-		}
-	case *network.EventDataReceived:
-		if r := l.inFlight[ev.RequestID]; r != nil {
-			r.lastBytes, r.hasData = time.Now(), true
-		}
-	case *network.EventWebSocketCreated:
-		l.begin(ev.RequestID, ev.URL, network.ResourceTypeWebSocket)
-	case *network.EventWebSocketFrameReceived:
-		if r := l.inFlight[ev.RequestID]; r != nil {
-			r.hasData = true
-		}
-	case *network.EventWebSocketClosed:
-		delete(l.inFlight, ev.RequestID)
-	case *emulation.EventVirtualTimeBudgetExpired:
-		l.expired = true
-	case *network.EventLoadingFinished:
-		if r := l.inFlight[ev.RequestID]; r != nil {
-			r.entry.End, r.entry.Bytes = time.Since(l.started), int64(ev.EncodedDataLength)
-		}
-		delete(l.inFlight, ev.RequestID)
-		l.bytes += int64(ev.EncodedDataLength)
-	case *network.EventLoadingFailed:
-		l.onFailed(ev)
-	case *page.EventJavascriptDialogOpening:
-		l.warn("dismissed a dialog: " + ev.Message)
-		go l.tab.target.Call(l.tab.ctx, page.HandleJavaScriptDialog.Method,
-			page.HandleJavaScriptDialogParams{Accept: ev.Type == page.DialogTypeBeforeunload}, nil)
-	case *page.EventLifecycleEvent:
-		l.onLifecycle(ev)
-	case *runtime.EventConsoleAPICalled:
-		if ev.Type == runtime.ConsoleAPICalledTypeError || ev.Type == runtime.ConsoleAPICalledTypeAssert {
-			l.console = note(l.console, consoleText(ev.Args))
-		}
-	case *runtime.EventExceptionThrown:
-		l.console = note(l.console, "uncaught: "+exceptionText(ev.ExceptionDetails))
-		l.warn("uncaught: " + exceptionText(ev.ExceptionDetails))
-	case *inspector.EventTargetCrashed:
-		l.crashed = true
-		l.abort()
-	default:
-		return
-	}
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
-}
-
-func exceptionText(d *runtime.ExceptionDetails) string {
-	if d.Exception != nil && d.Exception.Description != "" {
-		first, _, _ := strings.Cut(d.Exception.Description, "\n")
-		return first
-	}
-	return d.Text
-}
-
-func consoleText(args []*runtime.RemoteObject) string {
-	var words []string
-	for _, a := range args {
-		var text string
-		if json.Unmarshal(a.Value, &text) != nil {
-			text = cmp.Or(a.Description, string(a.Value))
-		}
-		words = append(words, text)
-	}
-	return strings.Join(words, " ")
-}
-
-// warn notes something for the page's owner. l.mu is held.
-func (l *load) warn(text string) { l.warnings = note(l.warnings, text) }
-
-// note appends to what a page says, but does not let it fill the memory.
-func note(list []string, text string) []string {
-	const most, longest = 50, 500
-	if len(list) >= most {
-		return list
-	}
-	return append(list, strings.ToValidUTF8(text[:min(len(text), longest)], ""))
-}
-
-// begin notes a request. l.mu is held.
-func (l *load) begin(id network.RequestID, url string, kind network.ResourceType) {
-	const most = 500
-	entry := &Request{URL: short(url), Kind: string(kind), Start: time.Since(l.started)}
-	if len(l.timeline) < most {
-		l.timeline = append(l.timeline, entry)
-	}
-	l.inFlight[id] = &request{url: entry.URL, kind: kind, opened: time.Now(), entry: entry}
-}
-
-// short cuts URLs, among which data: URLs are of any length.
-func short(url string) string {
-	const most = 300
-	if len(url) <= most {
-		return url
-	}
-	return url[:most] + "…"
-}
-
-// onLifecycle notes which documents the main frame has had, and when the network
-// fell silent under each. The tab's about:blank falls silent too, perhaps when
-// the page's document is still on its way.
-func (l *load) onLifecycle(ev *page.EventLifecycleEvent) {
-	if ev.FrameID != l.mainFrame() {
-		return
-	}
-	switch ev.Name {
-	case "init":
-		l.loaders = append(l.loaders, ev.LoaderID)
-	case "networkIdle":
-		l.idle = ev.LoaderID
-	}
-}
-
-// isIdle says whether the network is silent under the document that navigate
-// loaded, or under one that has come after it. l.mu is held.
-func (l *load) isIdle() bool {
-	last := len(l.loaders) - 1
-	return last >= 0 && l.idle == l.loaders[last] && slices.Contains(l.loaders, l.first)
-}
-
-func (l *load) onFailed(ev *network.EventLoadingFailed) {
-	var url string
-	if r := l.inFlight[ev.RequestID]; r != nil {
-		url = r.url
-		r.entry.End, r.entry.Failed = time.Since(l.started), ev.ErrorText
-		if ev.BlockedReason == network.BlockedReasonInspector {
-			r.entry.Failed = "blocked"
-		}
-	}
-	delete(l.inFlight, ev.RequestID)
-	const most = 200
-	switch {
-	case url == "" || ev.Type == network.ResourceTypeDocument && url == short(l.url):
-	case ev.BlockedReason == network.BlockedReasonInspector && len(l.blocked) < most:
-		l.blocked = append(l.blocked, url)
-	case ev.BlockedReason != network.BlockedReasonInspector && !ev.Canceled && len(l.failed) < most:
-		l.failed = append(l.failed, Failure{url, ev.ErrorText})
-	}
-}
-
-// summarise writes what happened on the way into the capture.
-func (l *load) summarise(c *Capture) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c.Requests, c.Bytes = l.requests, l.bytes
-	c.Ended, c.Console = l.ended, slices.Clone(l.console)
-	for _, entry := range l.timeline {
-		c.Timeline = append(c.Timeline, *entry)
-	}
-	c.Blocked, c.Failed = slices.Clone(l.blocked), slices.Clone(l.failed)
-	for _, r := range l.inFlight {
-		if !r.answered && time.Since(r.opened) > slowRequest && !r.isPush() {
-			l.warn("no answer within " + slowRequest.String() + ", so not waited for: " + r.url)
-		}
-	}
-	c.Warnings = append(c.Warnings, l.warnings...)
-}
 
 // deadlineIs gives a core error to a call that ended with its deadline.
 func deadlineIs(core, err error) error {

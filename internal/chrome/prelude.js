@@ -315,7 +315,6 @@
   watchWorker('SharedWorker');
 
   const all = document.getElementsByTagName('*');
-  const queryAll = Document.prototype.querySelectorAll;
   const textContent = Object.getOwnPropertyDescriptor(Node.prototype, 'textContent').get;
   const NewEvent = win.Event;
   const scrollTo = win.scrollTo.bind(win);
@@ -344,7 +343,7 @@
       return {
         elements: all.length, held: win.prerenderReady === false,
         watches: watches || listensToScroll || !!win.onscroll || !!document.onscroll,
-        traces: touchesStorage || wantsLastWord || queryAll.call(document, 'iframe, frame, object, embed').length > 0 ||
+        traces: touchesStorage || wantsLastWord ||
           !!(win.onunload || win.onbeforeunload || win.onpagehide || document.onvisibilitychange),
         background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: asked.size,
       };

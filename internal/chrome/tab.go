@@ -66,7 +66,7 @@ func (t *tab) leave() (origins []string, traces bool) {
 	l := t.load.Swap(nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Collect(maps.Keys(l.origins)), l.traces || len(l.inFlight) > 0 || l.reloads > 0
+	return slices.Collect(maps.Keys(l.origins)), l.traces || l.frames || len(l.inFlight) > 0 || l.reloads > 0
 }
 
 // newTab opens a tab and sets it up for a kind of pages.
