@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 
-
 	"github.com/stillpage/stillpage/internal/chrome"
 	"github.com/stillpage/stillpage/internal/prerender"
 )
