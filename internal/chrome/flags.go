@@ -89,10 +89,8 @@ func flags(dir, proxy string) []chromedp.ExecAllocatorOption {
 		"host-resolver-rules":             "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 		"force-webrtc-ip-handling-policy": "disable_non_proxied_udp",
 		"disable-features":                "Translate,MediaRouter,DialMediaRouteProvider,OptimizationHints,AutofillServerCommunication,IsolateOrigins,site-per-process,BackForwardCache,ProactivelySwapBrowsingInstance,SpareRendererForSitePerProcess,RenderDocument",
-		// A page that wants more than 512 MB ends its own process; large apps take
-		// 100 MB. Without the other two the remains of forty pages are there before
-		// any of them is collected: 100 MB a tab instead of 45, at the same speed.
-		"js-flags": "--max-old-space-size=512,--initial-old-space-size=8,--max-semi-space-size=2",
+		// A page that wants more memory ends its own process. Large apps take 100 MB.
+		"js-flags": "--max-old-space-size=512",
 		// Images and frames below the fold are part of the page, and there are no
 		// frames in which they would come into view.
 		"blink-settings":      "lazyLoadEnabled=false",
