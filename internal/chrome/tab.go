@@ -112,7 +112,7 @@ func (p *process) openTab(kind tabKind) (*tab, error) {
 		return nil, err
 	}
 	dispose := func() {
-		b.Call(p.ctx, target.DisposeBrowserContext.Method, target.DisposeBrowserContextParams{BrowserContextID: own.BrowserContextID}, nil)
+		b.Call(p.ctx, target.DisposeBrowserContext.Method, target.DisposeBrowserContextParams(own), nil)
 	}
 	params := target.CreateTargetParams{
 		URL: "about:blank", BrowserContextID: own.BrowserContextID, NewWindow: new(true),
