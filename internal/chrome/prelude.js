@@ -40,7 +40,9 @@
   RealDate.prototype.constructor = PageDate;
   win.Date = PageDate;
 
-  // The blank page before this one is nobody's history.
+  // The blank page before this one is nobody's history. And a page that is
+  // visited again where it was left would find its state.
+  if (win === win.top && history.state !== null) history.replaceState(null, '');
   const before = history.length - 1;
   const length = Object.getOwnPropertyDescriptor(History.prototype, 'length').get;
   Object.defineProperty(History.prototype, 'length', { get() { return length.call(this) - before; }, configurable: true, enumerable: true });
