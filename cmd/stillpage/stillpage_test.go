@@ -390,7 +390,7 @@ func TestReport(t *testing.T) {
 	}))
 	defer app.Close()
 	file := filepath.Join(t.TempDir(), "out.html")
-	if out, err := command(t, t.TempDir(), "render", app.URL+"/p", "--report", file).CombinedOutput(); err != nil {
+	if out, err := command(t, t.TempDir(), "render", app.URL+"/p#!/x", "--report", file).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	html, err := os.ReadFile(file)

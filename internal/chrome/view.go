@@ -77,6 +77,10 @@ func (t *tab) view(ctx context.Context, p *process, target prerender.Page, snaps
 				}
 			}
 		case *fetch.EventRequestPaused: // with a snapshot only
+			if ev.FrameID != cdp.FrameID(t.target.TargetID) {
+				go t.target.Call(t.ctx, fetch.ContinueRequest.Method, fetch.ContinueRequestParams{RequestID: ev.RequestID}, nil)
+				return
+			}
 			go t.target.Call(t.ctx, fetch.FulfillRequest.Method, fetch.FulfillRequestParams{
 				RequestID: ev.RequestID, ResponseCode: 200, Body: snapshot,
 				ResponseHeaders: []*fetch.HeaderEntry{{Name: "Content-Type", Value: "text/html; charset=utf-8"}},
@@ -93,7 +97,7 @@ func (t *tab) view(ctx context.Context, p *process, target prerender.Page, snaps
 		commands = append(commands,
 			command{emulation.SetScriptExecutionDisabled.Method, emulation.SetScriptExecutionDisabledParams{Value: true}},
 			command{fetch.Enable.Method, fetch.EnableParams{Patterns: []*fetch.RequestPattern{
-				{URLPattern: target.URL, ResourceType: network.ResourceTypeDocument, RequestStage: fetch.RequestStageRequest}}}})
+				{ResourceType: network.ResourceTypeDocument, RequestStage: fetch.RequestStageRequest}}}})
 	}
 	if err := t.send(ctx, commands); err != nil {
 		return nil, err
@@ -108,14 +112,11 @@ func (t *tab) view(ctx context.Context, p *process, target prerender.Page, snaps
 	if res.ErrorText != "" {
 		return nil, fmt.Errorf("%s: %w", res.ErrorText, prerender.ErrOriginUnreachable)
 	}
-	wait := func() {
-		select {
-		case <-silent:
-		case <-time.After(viewTime):
-		case <-ctx.Done():
-		}
+	select {
+	case <-silent:
+	case <-time.After(viewTime):
+	case <-ctx.Done():
 	}
-	wait()
 	// As a person does, look at all of it.
 	yes := true
 	shown, err := cdp.Call(ctx, t.target, runtime.Evaluate, runtime.EvaluateParams{
