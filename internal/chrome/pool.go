@@ -32,8 +32,9 @@ const (
 	tabUses = 500
 
 	// collectEvery is after how many pages a tab's garbage is collected. Chromium
-	// would do it when the page is idle, which none here ever is: four tabs then
-	// peaked at 455 MB instead of 310, for 3 % less work.
+	// would do it when the page is idle, which none here ever is: without it, four
+	// tabs held 770 MB after 300 pages of a React app; with it, 300. It is 3 % of
+	// the work.
 	collectEvery = 10
 )
 

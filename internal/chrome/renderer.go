@@ -288,8 +288,9 @@ func (r *Renderer) acquire(ctx context.Context) (*process, error) {
 	}
 }
 
-// release ends one use of a Chromium, with the tab that was used or nil, and has it replaced when it has grown old
-// or large. Renders go on meanwhile, in the old one until the new one is there.
+// release ends one use of a Chromium, with the tab that was used or nil, and has
+// it replaced when it has grown old or large. Renders go on meanwhile, in the old
+// one until the new one is there.
 func (r *Renderer) release(p *process, used *tab, healthy bool) {
 	if used != nil && !p.isLost() {
 		p.giveBack(used, healthy)
