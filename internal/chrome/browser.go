@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/chromedp/cdproto/browser"
@@ -17,15 +15,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-const (
-	// startTimeout: Chromium starts in half a second on an idle machine; cold
-	// disks and busy cores are known to make it ten.
-	startTimeout = 30 * time.Second
-
-	// stopTimeout is how long the keeper may take to kill and clean up before
-	// it is killed itself.
-	stopTimeout = 5 * time.Second
-)
+// startTimeout: Chromium starts in half a second on an idle machine; cold
+// disks and busy cores are known to make it ten.
+const startTimeout = 30 * time.Second
 
 // process is one running Chromium.
 type process struct {
@@ -62,51 +54,30 @@ func (p *process) memory() int64 {
 // startProcess starts Chromium under a keeper. ctx can end the start, and means
 // nothing to Chromium afterwards.
 func startProcess(ctx context.Context, path, proxy string, log *slog.Logger) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
 	dir, lock, err := newDir()
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Close() // the keeper has it by then
-	alive, orders, err := os.Pipe()
+	k, err := startKeeper(dir, lock, append([]string{path}, flags(dir, proxy)...))
 	if err != nil {
 		removeDir(dir)
-		return nil, fmt.Errorf("pipe to keeper: %w", err)
+		return nil, err
 	}
-	defer alive.Close()
-
-	var keeper *exec.Cmd
-	options := append(flags(dir, proxy),
-		chromedp.ExecPath(self),
-		chromedp.ModifyCmdFunc(func(cmd *exec.Cmd) {
-			keeper = cmd
-			cmd.Args = append([]string{keeperName, dir, path}, cmd.Args[1:]...)
-			cmd.Stdin = alive
-			cmd.ExtraFiles = append(cmd.ExtraFiles, lock) // lockFD, after the two pipes
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-			cmd.Cancel = orders.Close // a killed keeper could not clean up
-			cmd.WaitDelay = stopTimeout
-		}))
-	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
+	allocator, _ := chromedp.NewAllocatorContext(context.Background(), k.pipe)
 	life, stopBrowser := chromedp.NewContext(allocator, chromedp.WithBrowserOption(chromedp.WithBrowserLogf(
 		func(format string, args ...any) { log.Debug("chromedp: " + fmt.Sprintf(format, args...)) },
 	)))
-	p := &process{ctx: life}
+	p := &process{ctx: life, pid: k.cmd.Process.Pid}
 	p.stop = sync.OnceFunc(func() {
 		stopBrowser()
-		stopAllocator() // waits for the keeper
-		orders.Close()
+		k.stop()
 		// The rest is done already, unless the keeper was killed.
-		if keeper != nil && keeper.Process != nil {
-			killSession(keeper.Process.Pid)
-		}
+		killSession(p.pid)
 		removeDir(dir)
 	})
 
-	// A deadline on the context of chromedp's first call would end the browser
+	// A deadline on the context of chromedp's first call would end the connection
 	// with it, so a start that takes too long is ended by stopping.
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -117,15 +88,13 @@ func startProcess(ctx context.Context, path, proxy string, log *slog.Logger) (*p
 	}
 	if err != nil {
 		p.stop()
-		return nil, fmt.Errorf("start %s: %w", path, err)
+		return nil, fmt.Errorf("start %s: %w; it said: %s", path, err, k.said.String())
 	}
-	b := chromedp.FromContext(life).Browser
-	p.lost = b.LostConnection
-	p.pid = b.Process().Pid
+	p.lost = chromedp.FromContext(life).Browser.LostConnection
 	p.product = version.Product
 	p.userAgent = strings.ReplaceAll(version.UserAgent, "HeadlessChrome/", "Chrome/")
 	go func() {
-		chromedp.WaitClosed(life) // the keeper's end; Chromium may live on without it
+		<-k.ended // Chromium may live on without it
 		p.stop()
 	}()
 	return p, nil

@@ -2,14 +2,17 @@ package chrome
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"iter"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,6 +35,91 @@ const keeperName = "chromium-keeper"
 // lockFD is the descriptor by which a keeper holds the lock on its directory:
 // the first after standard input, output, error, and Chromium's two pipes.
 const lockFD = 5
+
+// stopTimeout is how long a keeper may take to kill and clean up before it is
+// killed itself.
+const stopTimeout = 5 * time.Second
+
+// keeper is the parent's side of one.
+type keeper struct {
+	cmd    *exec.Cmd
+	pipe   *pipe         // to Chromium
+	orders io.Closer     // its standard input
+	said   firstWords    // what Chromium has printed
+	ended  chan struct{} // closed when the keeper has
+}
+
+// startKeeper starts a keeper that runs a Chromium.
+func startKeeper(dir string, lock *os.File, command []string) (*keeper, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	k := &keeper{ended: make(chan struct{})}
+	alive, orders, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("pipe to keeper: %w", err)
+	}
+	defer alive.Close()
+	pipe, toBrowser, fromBrowser, err := openPipe()
+	if err != nil {
+		orders.Close()
+		return nil, fmt.Errorf("pipe to Chromium: %w", err)
+	}
+	defer toBrowser.Close()
+	defer fromBrowser.Close()
+	k.pipe, k.orders = pipe, orders
+	k.cmd = exec.Command(self)
+	k.cmd.Args = append([]string{keeperName, dir}, command...)
+	k.cmd.Env = environment(dir)
+	k.cmd.Stdin, k.cmd.Stdout, k.cmd.Stderr = alive, &k.said, &k.said
+	k.cmd.ExtraFiles = []*os.File{toBrowser, fromBrowser, lock} // from 3: see keep
+	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	k.cmd.WaitDelay = stopTimeout // for what it leaves behind, if it was killed
+	if err := k.cmd.Start(); err != nil {
+		orders.Close()
+		pipe.Close()
+		return nil, fmt.Errorf("start %s: %w", keeperName, err)
+	}
+	go func() {
+		k.cmd.Wait()
+		close(k.ended)
+	}()
+	return k, nil
+}
+
+// stop returns when the keeper has ended.
+func (k *keeper) stop() {
+	k.orders.Close() // a killed keeper could not clean up
+	k.pipe.Close()
+	select {
+	case <-k.ended:
+	case <-time.After(stopTimeout):
+		k.cmd.Process.Kill()
+		<-k.ended
+	}
+}
+
+// firstWords keeps the beginning of what is written to it, for the error of a
+// Chromium that does not start.
+type firstWords struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (w *firstWords) Write(p []byte) (int, error) {
+	const most = 4096
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, p[:min(len(p), most-len(w.text))]...)
+	return len(p), nil
+}
+
+func (w *firstWords) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return cmp.Or(strings.TrimSpace(string(w.text)), "nothing")
+}
 
 // KeepIfAsked makes this process a keeper if it was started as one, and then
 // does not return. It is the first call of every program that renders.

@@ -245,8 +245,10 @@
   let wantsLastWord = false; // it may write something down when it is left
   const lastMoments = new Set(['unload', 'beforeunload', 'pagehide', 'visibilitychange', 'freeze']);
   EventTarget.prototype.addEventListener = function (type, ...rest) {
-    if (type === 'scroll') listensToScroll = true;
-    else if (lastMoments.has(type)) wantsLastWord = true;
+    if (type === 'scroll' && (this === win || this == null || this === document || this === document.documentElement || this === document.body)) {
+      listensToScroll = true; // elsewhere it is about an element's own scrolling, as with React's, on its root
+    }
+    if (lastMoments.has(type)) wantsLastWord = true;
     else if (isAnimationEvent.test(type)) followAnimations();
     return add.call(this, type, ...rest);
   };
