@@ -27,6 +27,7 @@ type process struct {
 	pid       int             // of the keeper, the leader of its session
 	product   string          // "Chrome/156.0.0.0"
 	userAgent string          // without "Headless"
+	pipe      *pipe
 	tabs      pool
 	lastTab   atomic.Int64 // when a tab was last opened, in nanoseconds of Unix time
 
@@ -68,7 +69,7 @@ func startProcess(ctx context.Context, path, proxy string, log *slog.Logger) (*p
 	life, stopBrowser := chromedp.NewContext(allocator, chromedp.WithBrowserOption(chromedp.WithBrowserLogf(
 		func(format string, args ...any) { log.Debug("chromedp: " + fmt.Sprintf(format, args...)) },
 	)))
-	p := &process{ctx: life, pid: k.cmd.Process.Pid}
+	p := &process{ctx: life, pid: k.cmd.Process.Pid, pipe: k.pipe}
 	p.stop = sync.OnceFunc(func() {
 		stopBrowser()
 		k.stop()

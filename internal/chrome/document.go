@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/fetch"
 	cdpio "github.com/chromedp/cdproto/io"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 
 	"github.com/stillpage/stillpage/internal/prerender"
 )
@@ -41,10 +42,14 @@ const (
 	maxBody = 16 << 20
 )
 
-func newDocument(ev *fetch.EventRequestPaused) *document {
-	d := &document{url: ev.Request.URL, status: int(ev.ResponseStatusCode), header: http.Header{}}
-	for _, h := range ev.ResponseHeaders {
-		d.header.Add(h.Name, h.Value)
+func newDocument(r *network.Response) *document {
+	d := &document{url: r.URL, status: int(r.Status), header: http.Header{}}
+	for name, value := range r.Headers {
+		if values, ok := value.(string); ok {
+			for v := range strings.SplitSeq(values, "\n") { // a repeated header is one here
+				d.header.Add(name, v)
+			}
+		}
 	}
 	return d
 }
@@ -159,28 +164,6 @@ func splitLinks(value string) []string {
 	return links
 }
 
-// onPaused decides on documents: the page's own and those of its frames.
-func (l *load) onPaused(ev *fetch.EventRequestPaused) {
-	ctx, target := l.tab.ctx, l.tab.target
-	isResponse := ev.ResponseStatusCode != 0 || ev.ResponseErrorReason != ""
-	isMain := ev.FrameID == l.mainFrame()
-	switch {
-	case isMain && !isResponse && !l.mayLoad(ev):
-		target.Call(ctx, fetch.FailRequest.Method, fetch.FailRequestParams{
-			RequestID: ev.RequestID, ErrorReason: network.ErrorReasonAborted}, nil)
-	case isMain && !isResponse:
-		// Only this request is marked: a custom header on API calls would make
-		// them fail CORS.
-		target.Call(ctx, fetch.ContinueRequest.Method, fetch.ContinueRequestParams{
-			RequestID: ev.RequestID, Headers: markedHeaders(ev.Request.Headers)}, nil)
-	case isMain && ev.ResponseStatusCode != 0 && l.takeOver(ctx, ev):
-		target.Call(ctx, fetch.FailRequest.Method, fetch.FailRequestParams{
-			RequestID: ev.RequestID, ErrorReason: network.ErrorReasonAborted}, nil)
-	default:
-		target.Call(ctx, fetch.ContinueRequest.Method, fetch.ContinueRequestParams{RequestID: ev.RequestID}, nil)
-	}
-}
-
 // maxReloads is how often a page may reload itself: once for a cookie that it
 // wants to have set, and twice more.
 const maxReloads = 3
@@ -189,30 +172,44 @@ const maxReloads = 3
 // on sites that want them followed.
 const maxFollowed = 5
 
-// mayLoad decides on a request for a document in the main frame: the page, and
-// the page again, but no other. That is where a visitor would be sent, and so
-// is the crawler.
-func (l *load) mayLoad(ev *fetch.EventRequestPaused) bool {
+// onDocumentRequest sees the main frame ask for a document: the page, the page
+// again, or another. l.mu is held.
+func (l *load) onDocumentRequest(ev *network.EventRequestWillBeSent) {
 	url := ev.Request.URL
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	switch {
+	case l.doc != nil && l.doc.final:
+	case ev.RedirectResponse != nil && ev.LoaderID == l.asker && l.doc == nil:
+		// Where the origin sends its visitor, the crawler is sent.
+		l.doc = newDocument(ev.RedirectResponse)
+		l.doc.final, l.traces = true, true
+		l.order(func(ctx context.Context) { l.tab.target.Call(ctx, page.StopLoading.Method, cdp.Empty{}, nil) })
 	case !l.asked:
-		l.asked, l.url, l.asker = true, url, cdp.LoaderID(ev.NetworkID)
-		return true
+		l.asked, l.url, l.asker = true, url, ev.LoaderID
 	case sameDocument(url, l.url):
-		l.reloads++
-		return l.reloads <= maxReloads
+		if l.reloads++; l.reloads == 1 {
+			// One that reloads itself for ever is to be stopped without harm to what
+			// it is loading, which takes a pause before each.
+			l.order(func(ctx context.Context) { l.tab.pauseDocuments(ctx, fetch.RequestStageRequest) })
+		}
 	case l.page.Site.Rendering.FollowRedirects && l.followed < maxFollowed:
 		l.followed++
 		l.url = url
-		return true
-	default:
-		if l.elsewhere == "" {
-			l.elsewhere = url
-		}
-		return false
+	case l.elsewhere == "":
+		l.elsewhere, l.traces = url, true
 	}
+}
+
+// order sends a command in answer to an event. The tab is not left before it has
+// been carried out: it would meet the next page. l.mu is held.
+func (l *load) order(send func(context.Context)) {
+	if l.left {
+		return
+	}
+	l.orders.Go(func() {
+		ctx, cancel := context.WithTimeout(l.tab.ctx, tidyTimeout)
+		defer cancel()
+		send(ctx)
+	})
 }
 
 // sameDocument compares URLs but for the place in the document.
@@ -222,63 +219,98 @@ func sameDocument(a, b string) bool {
 	return a == b
 }
 
-// takeOver records the origin's answer. It returns true if the browser is not
-// to see it.
-func (l *load) takeOver(ctx context.Context, ev *fetch.EventRequestPaused) bool {
-	doc := newDocument(ev)
-	l.mu.Lock()
-	isReload := l.doc != nil
-	l.mu.Unlock()
-	var err error
-	switch {
+// onDocument sees the origin's answer. l.mu is held.
+func (l *load) onDocument(ev *network.EventResponseReceived) {
+	doc := newDocument(ev.Response)
+	switch first := l.doc == nil; {
+	case l.elsewhere != "" || l.doc != nil && l.doc.final:
 	case doc.isEgressFailure():
-		err = l.navigationError("refused by the egress proxy")
-	case isReload && doc.isRedirect():
-		return false // followed, and mayLoad looks at where to
-	case doc.isRedirect(), doc.isEmpty():
-		doc.final = true
-	case doc.isFile():
-		doc.final = true
-		doc.body, err = l.file(ctx, ev.RequestID, doc)
+		l.err = l.navigationError("refused by the egress proxy")
+	case first:
+		doc.final = doc.isEmpty()
+		l.doc = doc
+	case !doc.isFile() && !doc.isEmpty():
+		l.doc = doc // the page has reloaded itself, or was followed
 	}
-	l.mu.Lock()
-	l.doc, l.err = doc, err
-	l.mu.Unlock()
-	return doc.final || err != nil
 }
 
-// file reads a document that is handed on as it is.
-func (l *load) file(ctx context.Context, id fetch.RequestID, doc *document) ([]byte, error) {
+// pauseDocuments has the documents of the main frame and others stop for onPaused.
+func (t *tab) pauseDocuments(ctx context.Context, stage fetch.RequestStage) error {
+	return t.target.Call(ctx, fetch.Enable.Method, fetch.EnableParams{Patterns: []*fetch.RequestPattern{
+		{ResourceType: network.ResourceTypeDocument, RequestStage: stage}}}, nil)
+}
+
+// onPaused decides on the documents of a page that reloads itself, and takes
+// files (see file).
+func (l *load) onPaused(ev *fetch.EventRequestPaused) {
+	isMain := ev.FrameID == l.mainFrame()
+	isResponse := ev.ResponseStatusCode != 0 || ev.ResponseErrorReason != ""
+	l.mu.Lock()
+	tooOften := l.reloads > maxReloads
+	l.mu.Unlock()
+	switch {
+	case isMain && isResponse:
+		l.files <- ev
+	case isMain && tooOften:
+		l.tab.target.Call(l.tab.ctx, fetch.FailRequest.Method, fetch.FailRequestParams{
+			RequestID: ev.RequestID, ErrorReason: network.ErrorReasonAborted}, nil)
+	default:
+		l.tab.target.Call(l.tab.ctx, fetch.ContinueRequest.Method, fetch.ContinueRequestParams{RequestID: ev.RequestID}, nil)
+	}
+}
+
+// file reads a document that is handed on as it is. What the browser has got of
+// it is gone, so it is asked for again and stopped on its way: files are rare
+// among pages, and only a pause of every page would spare them the second request.
+func (l *load) file(ctx context.Context) (*document, error) {
+	l.mu.Lock()
+	l.traces, l.doc.final = true, true
+	l.mu.Unlock()
+	if err := l.tab.pauseDocuments(ctx, fetch.RequestStageResponse); err != nil {
+		return nil, deadlineIs(prerender.ErrOriginTimeout, err)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		res, err := cdp.Call(ctx, l.tab.target, page.Navigate, page.NavigateParams{URL: l.page.URL})
+		if err != nil {
+			failed <- deadlineIs(prerender.ErrOriginTimeout, err)
+			return
+		}
+		failed <- l.navigationError(res.ErrorText)
+	}()
+	select {
+	case ev := <-l.files:
+		defer l.tab.target.Call(ctx, fetch.FailRequest.Method, fetch.FailRequestParams{
+			RequestID: ev.RequestID, ErrorReason: network.ErrorReasonAborted}, nil)
+		return l.readFile(ctx, ev)
+	case err := <-failed:
+		return nil, err
+	}
+}
+
+func (l *load) readFile(ctx context.Context, ev *fetch.EventRequestPaused) (*document, error) {
+	doc := &document{url: ev.Request.URL, status: int(ev.ResponseStatusCode), header: http.Header{}, final: true}
+	for _, h := range ev.ResponseHeaders {
+		doc.header.Add(h.Name, h.Value)
+	}
 	if err := doc.tooLarge(); err != nil {
 		return nil, fmt.Errorf("%s is %w: %w", l.page.URL, err, prerender.ErrContentRefused)
 	}
-	stream, err := cdp.Call(ctx, l.tab.target, fetch.TakeResponseBodyAsStream, fetch.TakeResponseBodyAsStreamParams{RequestID: id})
+	stream, err := cdp.Call(ctx, l.tab.target, fetch.TakeResponseBodyAsStream, fetch.TakeResponseBodyAsStreamParams{RequestID: ev.RequestID})
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %v: %w", l.page.URL, err, prerender.ErrOriginUnreachable)
 	}
-	var body []byte
 	for {
 		part, err := cdp.Call(ctx, l.tab.target, cdpio.Read, cdpio.ReadParams{Handle: stream.Stream})
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %v: %w", l.page.URL, err, prerender.ErrOriginUnreachable)
 		}
-		body = append(body, part.Data...)
-		if len(body) > maxFile {
+		doc.body = append(doc.body, part.Data...)
+		if len(doc.body) > maxFile {
 			return nil, fmt.Errorf("%s has more than the %d bytes that are handed on: %w", l.page.URL, maxFile, prerender.ErrContentRefused)
 		}
 		if part.EOF {
-			return body, nil
+			return doc, nil
 		}
 	}
-}
-
-// markedHeaders adds the loop marker to the document request.
-func markedHeaders(headers network.Headers) []*fetch.HeaderEntry {
-	marked := []*fetch.HeaderEntry{{Name: "X-Prerender", Value: "1"}}
-	for name, value := range headers {
-		if s, ok := value.(string); ok {
-			marked = append(marked, &fetch.HeaderEntry{Name: name, Value: s})
-		}
-	}
-	return marked
 }

@@ -30,9 +30,15 @@ func (l *load) onEvent(ev any) {
 	case *fetch.EventRequestPaused:
 		go l.onPaused(ev)
 	case *network.EventRequestWillBeSent:
+		if ev.Type == network.ResourceTypeDocument && ev.FrameID == l.mainFrame() {
+			l.onDocumentRequest(ev)
+		}
 		l.begin(ev.RequestID, ev.Request.URL, ev.Type)
 		l.requests++
 	case *network.EventResponseReceived:
+		if ev.Type == network.ResourceTypeDocument && ev.FrameID == l.mainFrame() {
+			l.onDocument(ev)
+		}
 		if r := l.inFlight[ev.RequestID]; r != nil {
 			r.answered, r.lastBytes = true, time.Now()
 			r.entry.Status = int(ev.Response.Status)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
@@ -46,9 +47,12 @@ type load struct {
 	traces     bool // the page may have left something in its tab
 	heldAtLast bool // prerenderReady was false when the page was last looked at
 
-	changed chan struct{} // has a value when something below has changed
+	changed chan struct{}                  // has a value when something below has changed
+	files   chan *fetch.EventRequestPaused // see file
+	orders  sync.WaitGroup                 // under way, see order
 
 	mu        sync.Mutex
+	left      bool           // the tab is another's
 	url       string         // the document's, as the browser spells it
 	asked     bool           // the document was asked for
 	doc       *document      // nil until the origin has answered
@@ -80,7 +84,7 @@ type load struct {
 func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Page, options Options) (_ *Capture, _ *tab, err error) {
 	l := &load{
 		page: target, egress: r.config.Egress, process: p, started: time.Now(),
-		changed: make(chan struct{}, 1), origins: map[string]bool{}, inFlight: map[network.RequestID]*request{},
+		changed: make(chan struct{}, 1), files: make(chan *fetch.EventRequestPaused, 1), origins: map[string]bool{}, inFlight: map[network.RequestID]*request{},
 	}
 	watch := stopwatch{last: l.started}
 	rule := target.Site.Rendering
@@ -135,6 +139,9 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 		return err
 	}
 	c.Partial = partial
+	if done, err := l.outcome(c); done || err != nil {
+		return err
+	}
 	if partial != "" {
 		l.interrupt(ctx)
 	}
@@ -143,11 +150,11 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 		s, err = l.serialise(ctx) // the page has just reloaded itself, and its world was gone
 	}
 	watch.lap("serialise")
+	if done, err := l.outcome(c); done || err != nil { // it may have gone only now
+		return err
+	}
 	if err != nil {
 		return deadlineIs(prerender.ErrRenderTimeout, err)
-	}
-	if done, err := l.outcome(c); done || err != nil {
-		return err
 	}
 	c.apply(s)
 	if options.Screenshot {
@@ -196,7 +203,20 @@ func (l *load) outcome(c *Capture) (bool, error) {
 // navigate asks for the document and returns the origin's answer. If that is a
 // web page, the browser has begun to show it.
 func (l *load) navigate(ctx context.Context) (*document, error) {
+	if err := l.process.pipe.mark(ctx, l.mainFrame()); err != nil {
+		return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
+	}
 	res, err := cdp.Call(ctx, l.tab.target, page.Navigate, page.NavigateParams{URL: l.page.URL})
+	l.process.pipe.unmark(ctx, l.mainFrame())
+	doc, err := l.answer(res, err)
+	if err == nil && !doc.final && doc.isFile() {
+		return l.file(ctx)
+	}
+	return doc, err
+}
+
+// answer tells what became of the navigation.
+func (l *load) answer(res page.NavigateResult, err error) (*document, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.first = res.LoaderID
@@ -208,7 +228,7 @@ func (l *load) navigate(ctx context.Context) (*document, error) {
 	switch {
 	case l.err != nil:
 		return nil, l.err
-	case l.doc != nil && (l.doc.final || err == nil && res.ErrorText == ""):
+	case l.doc != nil && (l.doc.final || l.doc.isFile() || err == nil && res.ErrorText == ""):
 		return l.doc, nil
 	case l.crashed && l.doc == nil:
 		return nil, l.deadTab()

@@ -2,6 +2,7 @@ package chrome
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -150,8 +151,8 @@ func (p *process) giveBack(t *tab, healthy bool) {
 	go t.close()
 }
 
-// blankPath names a page that exists in the browser only: a blank one of the
-// site's own origin. about:blank would cost a new process each time.
+// blankPath names a blank page of the site's own origin. about:blank would cost
+// a new process each time.
 const blankPath = "/.stillpage-blank"
 
 // tidy removes what a page can leave behind in its tab. What it fetched stays in
@@ -165,12 +166,8 @@ func (t *tab) tidy(ctx context.Context, origins []string, traces bool) error {
 		_, err := cdp.Call(ctx, t.target, network.ClearBrowserCookies, cdp.Empty{})
 		return err
 	}
-	blank, err := cdp.Call(ctx, t.target, page.Navigate, page.NavigateParams{URL: t.kind.origin.String() + blankPath})
-	if err != nil {
+	if err := t.blank(ctx); err != nil {
 		return fmt.Errorf("blank page: %w", err)
-	}
-	if blank.ErrorText != "" {
-		return fmt.Errorf("blank page: %s", blank.ErrorText)
 	}
 	// Session storage and the window's name belong to the tab. Local storage is
 	// also kept in its process, where an order from outside may come before the
@@ -189,10 +186,26 @@ func (t *tab) tidy(ctx context.Context, origins []string, traces bool) error {
 			return fmt.Errorf("storage: %w", err)
 		}
 	}
-	if _, err = cdp.Call(ctx, t.target, page.ResetNavigationHistory, cdp.Empty{}); err != nil {
+	if _, err := cdp.Call(ctx, t.target, page.ResetNavigationHistory, cdp.Empty{}); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
 	return nil
+}
+
+// blank shows a page that exists in the browser only.
+func (t *tab) blank(ctx context.Context) error {
+	url := t.kind.origin.String() + blankPath
+	if err := t.target.Call(ctx, fetch.Enable.Method, fetch.EnableParams{Patterns: []*fetch.RequestPattern{{URLPattern: url}}}, nil); err != nil {
+		return err
+	}
+	res, err := cdp.Call(ctx, t.target, page.Navigate, page.NavigateParams{URL: url})
+	if err != nil {
+		return err
+	}
+	if res.ErrorText != "" {
+		return errors.New(res.ErrorText)
+	}
+	return t.target.Call(ctx, fetch.Disable.Method, cdp.Empty{}, nil)
 }
 
 // onEvent serves the blank page, which nobody else is asked for.

@@ -6,15 +6,16 @@ import (
 	_ "embed"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/css"
 	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
@@ -65,7 +66,14 @@ func (t *tab) enter(l *load) { t.load.Store(l) }
 func (t *tab) leave() (origins []string, traces bool) {
 	l := t.load.Swap(nil)
 	l.mu.Lock()
+	l.left = true
+	l.mu.Unlock()
+	l.orders.Wait()
+	l.mu.Lock()
 	defer l.mu.Unlock()
+	if o, err := url.Parse(l.elsewhere); err == nil && l.elsewhere != "" {
+		l.origins[o.Scheme+"://"+o.Host] = true // it may have come meanwhile
+	}
 	return slices.Collect(maps.Keys(l.origins)), l.traces || l.frames || len(l.inFlight) > 0 || l.reloads > 0
 }
 
@@ -111,8 +119,13 @@ func (p *process) openTab(kind tabKind) (*tab, error) {
 	if err != nil {
 		return nil, err
 	}
+	deny := browser.SetDownloadBehaviorParams{Behavior: browser.SetDownloadBehaviorBehaviorDeny, BrowserContextID: own.BrowserContextID}
 	dispose := func() {
 		b.Call(p.ctx, target.DisposeBrowserContext.Method, target.DisposeBrowserContextParams(own), nil)
+	}
+	if _, err := cdp.Call(p.ctx, b, browser.SetDownloadBehavior, deny); err != nil {
+		dispose()
+		return nil, err
 	}
 	params := target.CreateTargetParams{
 		URL: "about:blank", BrowserContextID: own.BrowserContextID, NewWindow: new(true),
@@ -157,9 +170,6 @@ func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {
 	if err := chromedp.Listen(t.ctx, t.onEvent); err != nil {
 		return err
 	}
-	document := func(stage fetch.RequestStage) *fetch.RequestPattern {
-		return &fetch.RequestPattern{ResourceType: network.ResourceTypeDocument, RequestStage: stage}
-	}
 	return t.send(ctx, append(t.poses(p, blocked), []command{
 		// chromedp follows the DOM and other tabs, which is not used here.
 		{dom.Disable.Method, cdp.Empty{}},
@@ -172,8 +182,6 @@ func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {
 		{network.Enable.Method, network.EnableParams{MaxTotalBufferSize: new(int64), MaxResourceBufferSize: new(int64)}},
 		{page.AddScriptToEvaluateOnNewDocument.Method, page.AddScriptToEvaluateOnNewDocumentParams{Source: prelude}},
 		{network.SetBypassServiceWorker.Method, network.SetBypassServiceWorkerParams{Bypass: true}},
-		{fetch.Enable.Method, fetch.EnableParams{Patterns: []*fetch.RequestPattern{
-			document(fetch.RequestStageRequest), document(fetch.RequestStageResponse)}}},
 	}...))
 }
 
