@@ -66,8 +66,11 @@ var forbiddenWishes = map[string]bool{
 func (c *Capture) apply(s serialised) {
 	c.Body = []byte(s.HTML)
 	c.Title = s.Title
-	if s.Status != 0 {
+	switch {
+	case s.Status != 0:
 		c.Status = s.Status
+	case s.SoftStatus != 0 && c.Status == http.StatusOK:
+		c.Status = s.SoftStatus
 	}
 	wished := map[string]bool{}
 	for _, h := range s.Headers {

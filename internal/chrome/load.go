@@ -25,10 +25,11 @@ var serialiser string
 
 // serialised is the value of serialise.js.
 type serialised struct {
-	HTML    string      `json:"html"`
-	Title   string      `json:"title"`
-	Status  int         `json:"status"`
-	Headers [][2]string `json:"headers"`
+	HTML       string      `json:"html"`
+	Title      string      `json:"title"`
+	Status     int         `json:"status"`
+	SoftStatus int         `json:"softStatus"` // counts if the origin has answered 200, as with rendertron
+	Headers    [][2]string `json:"headers"`
 }
 
 // reserve is the part of a render's time that is kept for taking the page as it

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"image/png"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -68,12 +69,30 @@ const s = new CSSStyleSheet(); s.replaceSync('q { right: 3px }'); document.adopt
 	}, nil)
 }
 
+// What the controls of a form show is in the HTML, but for secrets.
+func TestFormState(t *testing.T) {
+	t.Parallel()
+	url := serve(t, map[string]http.HandlerFunc{"/": html(`<form><input id=a value=old><input id=b type=checkbox checked><input id=c type=radio><input id=d type=password>
+<input id=e value="same"><input id=f type=hidden value=h><input id=g type=range><textarea id=h>old</textarea><select><option id=i selected>1<option id=j>2</select><select><option id=k>1</select></form>
+<script>a.value = "a \"new\" one"; b.checked = false; c.checked = true; d.value = "secret"; h.value = "\nnew <b>"; j.selected = true</script>`)})
+	wantBody(t, render(t, url+"/"), []string{
+		`<input id="a" value="a &quot;new&quot; one">`, `<input id="b" type="checkbox">`, `<input id="c" type="radio" checked="">`, `<input id="d" type="password">`,
+		`<input id="e" value="same">`, `<input id="f" type="hidden" value="h">`, `<input id="g" type="range">`, "<textarea id=\"h\">\n\nnew &lt;b&gt;</textarea>",
+		`<option id="i">`, `<option id="j" selected="">`, `<option id="k">`,
+	}, []string{"secret"})
+}
+
 func TestPageSetsStatusAndHeaders(t *testing.T) {
 	t.Parallel()
 	url := serve(t, map[string]http.HandlerFunc{
 		"/p": html(`<meta name="prerender-status-code" content="404"><meta name="prerender-header" content="X-A: 1">
 <meta name="prerender-header" content="X-A: 2"><meta name="prerender-header" content="Set-Cookie: a=b"><meta name="prerender-header" content="Content-Length: 1">`),
 		"/r": html(`<meta name="render:status_code" content="410"><meta name="render:header" content="Location: /x">`),
+		"/e": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(503)
+			io.WriteString(w, `<meta name="render:status_code" content="404">`)
+		},
 		"/n": html(`<meta name="render:status_code" content="99"><meta name="prerender-status-code" content="abc">`),
 	})
 	p := render(t, url+"/p")
@@ -85,6 +104,9 @@ func TestPageSetsStatusAndHeaders(t *testing.T) {
 	}
 	if r := render(t, url+"/r"); r.Status != 410 || r.Header.Get("Location") != "/x" {
 		t.Errorf("rendertron's metas: got %d %v", r.Status, r.Header)
+	}
+	if e := render(t, url+"/e"); e.Status != 503 {
+		t.Errorf("rendertron's meta on a page that the origin has failed: got %d, want 503", e.Status)
 	}
 	if n := render(t, url+"/n"); n.Status != 200 {
 		t.Errorf("metas that are no status: got %d, want 200", n.Status)

@@ -6,8 +6,9 @@
 //
 // A function of { declarative }: whether shadow roots are written as such. It
 // returns
-//   { html, title, status, headers: [[name, value], …] }
-// where status is the page's wish or 0.
+//   { html, title, status, softStatus, headers: [[name, value], …] }
+// where status is the page's wish or 0; softStatus counts only if the origin has
+// answered 200.
 (({ declarative }) => {
   const getter = (proto, name) => {
     const get = Object.getOwnPropertyDescriptor(proto, name).get;
@@ -29,6 +30,13 @@
   const assignedNodes = (slot) => HTMLSlotElement.prototype.assignedNodes.call(slot);
   const queryIn = (root, selector) => DocumentFragment.prototype.querySelectorAll.call(root, selector);
   const queryAll = (selector) => Document.prototype.querySelectorAll.call(document, selector);
+
+  const isSelected = getter(HTMLOptionElement.prototype, 'selected');
+  const optionIndex = getter(HTMLOptionElement.prototype, 'index');
+  const isChecked = getter(HTMLInputElement.prototype, 'checked');
+  const inputType = getter(HTMLInputElement.prototype, 'type');
+  const inputValue = getter(HTMLInputElement.prototype, 'value');
+  const areaValue = getter(HTMLTextAreaElement.prototype, 'value');
 
   const HTML = 'http://www.w3.org/1999/xhtml';
   const VOID = new Set(['area', 'base', 'basefont', 'bgsound', 'br', 'col', 'embed', 'frame', 'hr', 'img', 'input',
@@ -95,7 +103,11 @@
     }
     if (stylesAt < 0 && isHTML && (name === 'style' || name === 'link')) stylesAt = out.push('') - 1;
     out.push('<', name);
-    for (const a of attributes(e)) out.push(attribute(e, name, a));
+    const state = isHTML ? formState(e, name) : null;
+    for (const a of attributes(e)) {
+      if (!state || a.name !== state.attribute) out.push(attribute(e, name, a));
+    }
+    if (state && state.value !== null) out.push(' ', state.attribute, '="', escapeAttribute(state.value), '"');
     const root = shadowRoot(e);
     hasShadow = hasShadow || !!root;
     if (hasShadow && !declarative) out.push(marks(e, root));
@@ -117,7 +129,8 @@
       children(root);
       return;
     }
-    if (isHTML && name === 'style') todo.push(inShadow(e) && !declarative ? '' : style(e)); // see treeNumber
+    if (isHTML && name === 'textarea') todo.push(escapeText(areaValue(e)));
+    else if (isHTML && name === 'style') todo.push(inShadow(e) && !declarative ? '' : style(e)); // see treeNumber
     else if (isHTML && RAW.has(name)) todo.push(raw(name, textContent(e)));
     else if (isHTML && name === 'template') children(e.content);
     else children(e);
@@ -125,9 +138,24 @@
     // The parser drops a line feed right after these tags.
     const first = firstChild(e);
     if (isHTML && (name === 'pre' || name === 'textarea' || name === 'listing') &&
-        first && nodeType(first) === Node.TEXT_NODE && data(first).startsWith('\n')) {
+        (name === 'textarea' ? areaValue(e) : first && nodeType(first) === Node.TEXT_NODE ? data(first) : '').startsWith('\n')) {
       out.push('\n');
     }
+  }
+
+  // What a form's controls show is no attribute once a script has set it. Null:
+  // the attributes say it. What is typed in secret stays so.
+  function formState(e, name) {
+    if (name === 'option') { // the first is selected without saying so
+      return { attribute: 'selected', value: isSelected(e) && (optionIndex(e) > 0 || getAttribute(e, 'selected') !== null) ? '' : null };
+    }
+    if (name !== 'input') return null;
+    const type = inputType(e);
+    if (type === 'checkbox' || type === 'radio') return { attribute: 'checked', value: isChecked(e) ? '' : null };
+    if (type === 'password' || type === 'file' || type === 'image') return null;
+    const value = inputValue(e);
+    return value === (getAttribute(e, 'value') || '') || type === 'range' || type === 'color' && getAttribute(e, 'value') === null
+      ? null : { attribute: 'value', value };
   }
 
   // Scripts have done their work. <noscript> is what no person with a browser
@@ -350,19 +378,21 @@
   // What the page says of its status and headers. The last status wins; a
   // header may be repeated.
   function wishes() {
-    let status = 0;
+    let status = 0, softStatus = 0;
     const headers = [];
     for (const meta of queryAll('meta[name][content]')) {
       const name = getAttribute(meta, 'name').toLowerCase();
       const content = getAttribute(meta, 'content');
       if (name === 'prerender-status-code' || name === 'render:status_code') {
         const n = Number(content);
-        if (Number.isInteger(n) && n >= 200 && n <= 599) status = n;
+        const valid = Number.isInteger(n) && n >= 200 && n <= 599;
+        if (valid && name === 'render:status_code') softStatus = n;
+        else if (valid) status = n;
       }
       const header = /^\s*([^\s:]+)\s*:\s*(.*?)\s*$/.exec(content);
       if ((name === 'prerender-header' || name === 'render:header') && header) headers.push([header[1], header[2]]);
     }
-    return { status, headers };
+    return { status, softStatus, headers };
   }
 
   if (shadowStyles.length > 0 && stylesAt >= 0) out[stylesAt] = '<style>' + shadowStyles.join('\n') + '</style>';
