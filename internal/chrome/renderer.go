@@ -296,21 +296,24 @@ func (r *Renderer) release(p *process, used *tab, healthy bool) {
 		p.giveBack(used, healthy)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	p.users--
 	p.renders++
+	renders := p.renders
 	if p.users == 0 && slices.Contains(r.retired, p) {
 		go r.bury(p)
+	}
+	r.mu.Unlock()
+	tooLarge := renders%memoryInterval == 0 && p.memory() > r.config.MostMemory
+	if !tooLarge && renders < r.config.MostRenders {
 		return
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if p != r.process || r.starting != nil || r.closed || p.isLost() {
 		return
 	}
-	tooLarge := p.renders%memoryInterval == 0 && p.memory() > r.config.MostMemory
-	if tooLarge || p.renders >= r.config.MostRenders {
-		r.config.Log.Info("Chromium is replaced", "pid", p.pid, "renders", p.renders, "tooLarge", tooLarge)
-		r.startAnother()
-	}
+	r.config.Log.Info("Chromium is replaced", "pid", p.pid, "renders", renders, "tooLarge", tooLarge)
+	r.startAnother()
 }
 
 // startAnother has a Chromium started in the place of r.process, unless that is
