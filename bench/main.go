@@ -1,6 +1,6 @@
 // Bench compares this project's renderer with its peers: all render the same
-// site with the same Chromium, one row of the report at a time. `make bench`
-// runs it. It measures renderers only: no cache, no queue, no edge.
+// site with the same Chromium, in turns, one row of the report at a time. `make
+// bench` runs it. It measures renderers only: no cache, no queue, no edge.
 //
 //	bench ──HTTP──▶ hold ──▶ renderer ──▶ Chromium ──HTTP──▶ site
 //
@@ -14,11 +14,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -49,10 +47,9 @@ func run() error {
 	}
 	var p plan
 	only := flag.String("only", "", "comma-separated `rows` to measure, of "+strings.Join(rowNames(), ", ")+"; writes no report")
-	flag.IntVar(&p.rounds, "rounds", 3, "how often everything is measured")
-	flag.DurationVar(&p.window, "window", 5*time.Second, "how long each measurement takes at least, after its warm-up")
-	flag.IntVar(&p.pages, "pages", 8, "how many pages each measurement takes at least")
-	flag.DurationVar(&p.patience, "patience", time.Minute, "how long to wait, in all, for a machine that others use, and to repeat what they disturbed")
+	flag.IntVar(&p.rounds, "rounds", 9, "how many turns every row gets at each level")
+	flag.DurationVar(&p.window, "window", 5*time.Second, "how long a row's memory is watched at each level, after its warm-up")
+	flag.DurationVar(&p.patience, "patience", 3*time.Minute, "how long to wait, in all, for a machine that others use, and to repeat what they disturbed")
 	flag.StringVar(&p.work, "work", "bench/.work", "`directory` that scripts/bench-deps.sh has filled")
 	docs := flag.String("docs", "docs", "`directory` of the report")
 	flag.Parse()
@@ -80,7 +77,6 @@ type plan struct {
 	rows     []row
 	rounds   int
 	window   time.Duration
-	pages    int
 	patience time.Duration
 	work     string
 }
@@ -103,63 +99,23 @@ func (p *plan) choose(only string) error {
 	return nil
 }
 
-// carryOut measures every row at every level in rounds, each in an order of its
-// own, so that what the machine does beside falls on all of them alike.
+// carryOut goes through the levels.
 func (p *plan) carryOut(ctx context.Context) (*report, error) {
 	env, err := newEnvironment(ctx, p.work)
 	if err != nil {
 		return nil, err
 	}
 	defer env.close()
-	report := newReport(p, env.browser, time.Now())
-
-	type step struct {
-		row   row
-		level int
+	s := &session{plan: p, env: env, report: newReport(p, env.browser, time.Now())}
+	for _, level := range levels {
+		s.weighAll(ctx, level)
+		s.takeTurns(ctx, level)
 	}
-	var steps []step
-	for _, r := range p.rows {
-		for _, level := range levels {
-			steps = append(steps, step{r, level})
-		}
+	if ctx.Err() != nil {
+		return nil, errors.New("interrupted; nothing was written")
 	}
-	done, total, started := 0, p.rounds*len(steps), time.Now()
-	for round := range p.rounds {
-		order := rand.New(rand.NewPCG(uint64(round), 1))
-		order.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
-		for _, s := range steps {
-			samples, err := p.measurePatiently(ctx, env, s.row, s.level)
-			if ctx.Err() != nil {
-				return nil, errors.New("interrupted; nothing was written")
-			}
-			if err != nil {
-				report.faults = append(report.faults, fmt.Sprintf("%s at %d at a time, round %d: %v", s.row.name, s.level, round+1, err))
-				fmt.Fprintf(os.Stderr, "%s at %d: %v\n", s.row.name, s.level, err)
-			}
-			report.samples = append(report.samples, samples...)
-			done++
-			for _, sample := range samples {
-				fmt.Printf("%4.0fs %3d/%d round %d  %s\n", time.Since(started).Seconds(), done, total, round+1, sample)
-			}
-		}
-	}
-	report.took = time.Since(started)
-	return report, nil
-}
-
-// measurePatiently prefers a machine that nobody else uses.
-func (p *plan) measurePatiently(ctx context.Context, env *environment, r row, level int) ([]sample, error) {
-	for {
-		p.patience = awaitQuiet(ctx, p.patience)
-		began := time.Now()
-		samples, err := p.measure(ctx, env, r, level)
-		disturbed := slices.ContainsFunc(samples, func(s sample) bool { return s.foreign > disturbance })
-		if !disturbed || err != nil || p.patience <= 0 {
-			return samples, err
-		}
-		fmt.Printf("      others disturbed it, again: %s\n", samples[0])
-		p.patience -= time.Since(began)
-	}
+	s.report.took = time.Since(s.report.at)
+	return s.report, nil
 }
 
 // environment is what all measurements share.

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -24,23 +23,27 @@ const (
 	// disturbance is the share of the machine that others must not use.
 	disturbance = 0.1
 
-	// measureTimeout ends a measurement whose renderer has stopped to answer.
-	measureTimeout = 90 * time.Second
+	// sampleTimeout ends a sample whose renderer has stopped to answer.
+	sampleTimeout = 90 * time.Second
+
+	// failurePause keeps the places of a renderer that has died from spinning.
+	failurePause = 100 * time.Millisecond
 )
 
-// sample is one measurement.
+// sample is one turn.
 type sample struct {
 	row      string
 	page     string // "/items", "/static" or "/timer"
 	level    int
+	round    int
 	took     time.Duration   // of the window
 	walls    []time.Duration // of the complete pages, in order of their ends
 	failures []string
 	bare     int           // complete pages that lack the styles that a person sees
 	cpu      time.Duration // of all processes
-	memory   usage         // the peaks
 	known    float64       // share of the machine that the site, the load and the measuring have used
-	foreign  float64       // share that all others have used, beside the row
+	foreign  float64       // share that all others have used, the rows that idle included
+	stolen   float64       // share that the hypervisor has given to other machines
 }
 
 func (s sample) perSecond() float64 { return float64(len(s.walls)) / s.took.Seconds() }
@@ -48,9 +51,14 @@ func (s sample) perSecond() float64 { return float64(len(s.walls)) / s.took.Seco
 // cpuAPage counts failed pages as work, and not as pages.
 func (s sample) cpuAPage() float64 { return s.cpu.Seconds() / float64(max(1, len(s.walls))) }
 
+// p50 is in ms, and between the two in the middle: a turn may have two pages.
+func (s sample) p50() float64 { return figureOf(s.walls, milliseconds).median }
+
+func (s sample) disturbed() bool { return s.foreign+s.stolen > disturbance }
+
 func (s sample) String() string {
-	text := fmt.Sprintf("%-10s %-8s at %d: %3d pages, %5.1f/s, p50 %4d ms, %.3f CPU-s a page, %3d MB, others %2.0f %%",
-		s.row, s.page, s.level, len(s.walls), s.perSecond(), percentile(s.walls, 50).Milliseconds(), s.cpuAPage(), s.memory.all>>20, 100*s.foreign)
+	text := fmt.Sprintf("%-10s %-7s at %d: %3d pages, %5.1f/s, p50 %4.0f ms, %.3f CPU-s a page, others %2.0f %%, stolen %2.0f %%",
+		s.row, s.page, s.level, len(s.walls), s.perSecond(), s.p50(), s.cpuAPage(), 100*s.foreign, 100*s.stolen)
 	if len(s.failures) > 0 {
 		text += fmt.Sprintf(", %d FAILED: %.200s", len(s.failures), s.failures[0])
 	}
@@ -66,32 +74,29 @@ func percentile(values []time.Duration, p int) time.Duration {
 	return sorted[max(0, (len(sorted)*p+99)/100-1)]
 }
 
-// measure starts a renderer, measures it on items, and at one at a time on the
-// row's other pages too.
-func (p *plan) measure(ctx context.Context, env *environment, r row, level int) ([]sample, error) {
+// runner is a row's renderer, started for a level and warm.
+type runner struct {
+	row     row
+	level   int
+	held    *held
+	client  *client
+	asked   int // pages, of which each is asked for once
+	givenUp bool
+}
+
+func begin(ctx context.Context, env *environment, r row, level int, pages ...string) (*runner, error) {
 	h, c, err := r.start(ctx, env, level)
 	if err != nil {
 		return nil, err
 	}
-	defer h.stop()
-	s, err := p.sample(ctx, env, h, c, level, "/items", p.window)
-	if err != nil {
-		return nil, err
-	}
-	samples := []sample{s}
-	if level == 1 {
-		for _, page := range r.extras {
-			s, err := p.sample(ctx, env, h, c, 1, page, p.window/3)
-			if err != nil {
-				return samples, fmt.Errorf("%s: %w", page, err)
-			}
-			samples = append(samples, s)
+	run := &runner{row: r, level: level, held: h, client: c}
+	for _, page := range pages {
+		if _, err := run.sample(ctx, env, page, warmUp); err != nil {
+			h.stop()
+			return nil, fmt.Errorf("warm-up: %s: %w", page, err)
 		}
 	}
-	for i := range samples {
-		samples[i].row = r.name
-	}
-	return samples, nil
+	return run, nil
 }
 
 // outcome is one page that was asked for.
@@ -101,66 +106,92 @@ type outcome struct {
 	styled bool
 }
 
-// sample keeps a renderer under load, and measures from the end of one page to
-// the end of another, so that what is under way at both ends evens out.
-func (p *plan) sample(ctx context.Context, env *environment, h *held, c *client, level int, page string, window time.Duration) (sample, error) {
-	ctx, cancel := context.WithTimeout(ctx, measureTimeout)
+// sample keeps a renderer under load. The first page of each place is not
+// counted, and it measures from the end of one page to the end of another: what
+// is under way at both ends evens out. When it returns nothing is under way,
+// for the next turn is another row's, and services go on with a page that
+// nobody waits for any more.
+func (r *runner) sample(ctx context.Context, env *environment, page string, window time.Duration) (sample, error) {
+	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
-	outcomes := make(chan outcome)
-	var turn atomic.Int64
-	for range level {
-		go func() {
-			for ctx.Err() == nil {
-				o := ask(ctx, c, page, int(turn.Add(1)))
-				select {
-				case outcomes <- o:
-				case <-ctx.Done():
-				}
-			}
-		}()
+	l := &load{ctx, r, page, make(chan outcome, r.level)}
+	for range r.level - 1 {
+		l.ask()
 	}
-	next := func() (outcome, error) {
-		select {
-		case o := <-outcomes:
-			return o, nil
-		case <-ctx.Done():
-			return outcome{}, errors.New("it does not answer")
-		}
-	}
-
-	s := sample{page: page, level: level}
-	began := time.Now()
-	for n := 0; n < 2*level || time.Since(began) < warmUp; n++ {
-		if _, err := next(); err != nil {
+	s := sample{row: r.row.name, page: page, level: r.level}
+	for range r.level {
+		l.ask()
+		if _, err := l.next(); err != nil {
 			return s, err
 		}
 	}
-	peak := watchMemory(ctx, h.cmd.Process.Pid)
-	before := env.expenses(h)
+	before := env.expenses(r.held)
 	// Whole rounds of the places: services that poll answer all of them at once.
-	for n := 0; n < p.pages || n%level != 0 || time.Since(before.at) < window; n++ {
-		o, err := next()
+	for n := 0; n == 0 || n%r.level != 0 || time.Since(before.at) < window; n++ {
+		l.ask()
+		o, err := l.next()
 		if err != nil {
 			return s, err
 		}
-		if o.err != nil {
-			s.failures = append(s.failures, o.err.Error())
-			continue
-		}
-		s.walls = append(s.walls, o.took)
-		if page == "/items" && !o.styled {
-			s.bare++
+		s.add(o)
+	}
+	s.spent(before, env.expenses(r.held))
+	for range r.level - 1 {
+		if _, err := l.next(); err != nil {
+			return s, err
 		}
 	}
-	after := env.expenses(h)
-	cancel()
-	s.memory = <-peak
+	return s, nil
+}
+
+func (s *sample) add(o outcome) {
+	if o.err != nil {
+		s.failures = append(s.failures, o.err.Error())
+		return
+	}
+	s.walls = append(s.walls, o.took)
+	if s.page == "/items" && !o.styled {
+		s.bare++
+	}
+}
+
+func (s *sample) spent(before, after expenses) {
 	s.took = after.at.Sub(before.at)
 	s.cpu = after.row - before.row
-	others := after.machine - before.machine - s.cpu - (after.known - before.known)
+	known := after.known - before.known
+	others := after.worked - before.worked - s.cpu - known
 	s.foreign = max(0, share(others, s.took)) // clocks of different make
-	s.known = share(after.known-before.known, s.took)
-	return s, nil
+	s.known = share(known, s.took)
+	s.stolen = share(after.stolen-before.stolen, s.took)
+}
+
+// load is what a renderer is under.
+type load struct {
+	ctx      context.Context
+	runner   *runner
+	page     string
+	outcomes chan outcome
+}
+
+func (l *load) ask() {
+	l.runner.asked++
+	turn := l.runner.asked
+	go func() {
+		o := ask(l.ctx, l.runner.client, l.page, turn)
+		if o.err != nil {
+			time.Sleep(failurePause)
+		}
+		l.outcomes <- o
+	}()
+}
+
+func (l *load) next() (outcome, error) {
+	select {
+	case o := <-l.outcomes:
+		return o, nil
+	case <-l.ctx.Done():
+		return outcome{}, errors.New("it does not answer")
+	}
 }
 
 func ask(ctx context.Context, c *client, page string, turn int) outcome {
@@ -197,15 +228,18 @@ func inspect(html, page string, turn int) (styled bool, err error) {
 // expenses are readings of CPU time: the renderer's, the site's and the load's
 // own together, and the machine's.
 type expenses struct {
-	at                  time.Time
-	row, known, machine time.Duration
+	at                          time.Time
+	row, known, worked, stolen time.Duration
 }
 
 func (e *environment) expenses(h *held) expenses {
 	var own syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &own)
 	known := time.Duration(own.Utime.Nano()+own.Stime.Nano()) + cpuTime(e.site.cmd.Process.Pid)
-	return expenses{time.Now(), cpuTime(h.cmd.Process.Pid), known, machineTime()}
+	now := time.Now()
+	row := cpuTime(h.cmd.Process.Pid)
+	worked, stolen := machineTime()
+	return expenses{now, row, known, worked, stolen}
 }
 
 // share is a part of what all cores can do in a time.
@@ -213,19 +247,21 @@ func share(part, of time.Duration) float64 {
 	return part.Seconds() / (of.Seconds() * float64(runtime.NumCPU()))
 }
 
-// awaitQuiet waits until others leave the machine alone, as long as patience
-// lasts, and returns what is left of it.
+// awaitQuiet waits until others, the row before among them, leave the machine
+// alone, as long as patience lasts, and returns what is left of it. It looks
+// once without any: the row before has something to clear away.
 func awaitQuiet(ctx context.Context, patience time.Duration) time.Duration {
 	const look = 300 * time.Millisecond
-	for patience > 0 && ctx.Err() == nil {
-		before := machineTime()
+	for ctx.Err() == nil {
+		worked, stolen := machineTime()
 		time.Sleep(look)
-		if share(machineTime()-before, look) < disturbance {
-			return patience
+		workedNow, stolenNow := machineTime()
+		if patience <= 0 || share(workedNow-worked+stolenNow-stolen, look) < disturbance {
+			break
 		}
 		patience -= look
 	}
-	return 0
+	return patience
 }
 
 // watchMemory gives the peak when ctx has ended.

@@ -110,18 +110,25 @@ func kilobytesOf(text, name string) (n int64) {
 	return n
 }
 
-// machineTime is the CPU time that the whole machine has spent on work.
-func machineTime() time.Duration {
+// machineTime is the CPU time that the whole machine has spent on work, and
+// that its hypervisor has given to others while there was work to do.
+func machineTime() (worked, stolen time.Duration) {
 	stat, _ := os.ReadFile("/proc/stat")
 	line, _, _ := strings.Cut(string(stat), "\n")
-	total := 0
+	return parseMachine(line)
+}
+
+// parseMachine reads "cpu user nice system idle iowait irq softirq steal guest
+// guest_nice"; user and nice hold the last two.
+func parseMachine(line string) (worked, stolen time.Duration) {
 	for i, f := range strings.Fields(line) {
-		// cpu user nice system idle iowait irq softirq steal guest guest_nice
-		if i == 0 || i == 4 || i == 5 || i > 8 {
-			continue
-		}
 		n, _ := strconv.Atoi(f)
-		total += n
+		switch i {
+		case 1, 2, 3, 6, 7:
+			worked += time.Duration(n) * time.Second / ticks
+		case 8:
+			stolen = time.Duration(n) * time.Second / ticks
+		}
 	}
-	return time.Duration(total) * time.Second / ticks
+	return worked, stolen
 }

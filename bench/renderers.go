@@ -58,6 +58,14 @@ func rowNamed(name string) (row, bool) {
 	return rows[i], true
 }
 
+// pages are what a row is measured on.
+func (r row) pages(level int) []string {
+	if level > 1 {
+		return []string{"/items"}
+	}
+	return append([]string{"/items"}, r.extras...)
+}
+
 // start runs the row's renderer for pages of the site, and returns when it has
 // rendered one.
 func (r row) start(ctx context.Context, env *environment, level int) (*held, *client, error) {

@@ -15,13 +15,21 @@ import (
 
 // report is what was found.
 type report struct {
-	plan    *plan
-	browser string // Chromium's version
-	machine string
-	at      time.Time
-	took    time.Duration
-	samples []sample
-	faults  []string // measurements that did not come about
+	plan     *plan
+	browser  string // Chromium's version
+	machine  string
+	at       time.Time
+	took     time.Duration
+	samples  []sample
+	repeated int // turns, whose samples are not among them
+	memory   map[place]usage
+	faults   []string // what was not measured
+}
+
+// place is one in the report.
+type place struct {
+	row   string
+	level int
 }
 
 func newReport(p *plan, browser string, at time.Time) *report {
@@ -29,16 +37,16 @@ func newReport(p *plan, browser string, at time.Time) *report {
 	if err != nil {
 		version = []byte("unknown")
 	}
-	return &report{plan: p, browser: strings.TrimSpace(string(version)), machine: machine(), at: at}
+	return &report{plan: p, browser: strings.TrimSpace(string(version)), machine: machine(), at: at, memory: map[place]usage{}}
 }
 
 // figure is a value over the rounds.
 type figure struct{ median, low, high float64 }
 
-func figureOf(samples []sample, value func(sample) float64) figure {
+func figureOf[T any](list []T, value func(T) float64) figure {
 	var values []float64
-	for _, s := range samples {
-		values = append(values, value(s))
+	for _, v := range list {
+		values = append(values, value(v))
 	}
 	if len(values) == 0 {
 		return figure{}
@@ -58,45 +66,60 @@ func (f figure) spread() float64 {
 
 // result is all rounds of one row, on one page, at one level.
 type result struct {
-	rounds         int
 	pages, failed  int
 	bare           int
 	p50, p95       time.Duration // over all pages of all rounds
 	p50s           figure        // of the rounds, in ms
 	perSecond, cpu figure
-	memory         usage // the highest of all rounds
 	failure        string
 }
 
 func (r *report) result(row, page string, level int) (result, bool) {
-	var own []sample
-	for _, s := range r.samples {
-		if s.row == row && s.page == page && s.level == level {
-			own = append(own, s)
-		}
-	}
-	if len(own) == 0 {
-		return result{}, false
-	}
-	res := result{
-		rounds:    len(own),
-		p50s:      figureOf(own, func(s sample) float64 { return milliseconds(percentile(s.walls, 50)) }),
-		perSecond: figureOf(own, sample.perSecond),
-		cpu:       figureOf(own, sample.cpuAPage),
-	}
+	var res result
+	var own, answered []sample
 	var walls []time.Duration
-	for _, s := range own {
+	for _, s := range r.samples {
+		if s.row != row || s.page != page || s.level != level {
+			continue
+		}
+		own = append(own, s)
+		if len(s.walls) > 0 {
+			answered = append(answered, s)
+		}
 		walls = append(walls, s.walls...)
 		res.failed += len(s.failures)
 		if len(s.failures) > 0 {
-			res.failure = s.failures[0]
+			res.failure = s.failures[len(s.failures)-1]
 		}
 		res.bare += s.bare
-		res.memory = res.memory.max(s.memory)
 	}
 	res.pages = len(walls)
 	res.p50, res.p95 = percentile(walls, 50), percentile(walls, 95)
+	res.p50s = figureOf(answered, sample.p50)
+	res.perSecond, res.cpu = figureOf(own, sample.perSecond), figureOf(own, sample.cpuAPage)
 	return res, res.pages > 0
+}
+
+// ratio is that of two rows within the same round, over all rounds in which both
+// have completed a page; between rounds the machine's own speed may change.
+func (r *report) ratio(row, base, page string, level int, value func(sample) float64) figure {
+	turns := func(name string) map[int]sample {
+		found := map[int]sample{}
+		for _, s := range r.samples {
+			if s.row == name && s.page == page && s.level == level && len(s.walls) > 0 && value(s) > 0 {
+				found[s.round] = s
+			}
+		}
+		return found
+	}
+	var ratios []float64
+	bases := turns(base)
+	for round, s := range turns(row) {
+		if b, ok := bases[round]; ok {
+			ratios = append(ratios, value(s)/value(b))
+		}
+	}
+	return figureOf(ratios, func(v float64) float64 { return v })
 }
 
 // best is the row at the level where it does most pages a second.
@@ -121,50 +144,77 @@ type goal struct {
 
 // goals are those that could be measured.
 func (r *report) goals() []goal {
+	own, ok := r.result(ownName, "/items", 1)
+	if !ok {
+		return nil
+	}
 	var list []goal
 	add := func(met bool, what, want, got string, args ...any) {
 		list = append(list, goal{what, want, fmt.Sprintf(got, args...), met})
 	}
-	own, ok := r.result("stillpage", "/items", 1)
-	if !ok {
-		return nil
-	}
 	if oracle, ok := r.result("oracle", "/items", 1); ok {
-		ratio := milliseconds(own.p50) / milliseconds(oracle.p50)
-		add(ratio <= 1.1, "Wall time, p50 at 1 at a time, against the oracle", "at most 1.1 times",
-			"%.2f times (%.0f and %.0f ms)", ratio, milliseconds(own.p50), milliseconds(oracle.p50))
+		times := r.ratio(ownName, "oracle", "/items", 1, sample.p50)
+		add(times.within(0, 1.1), "Wall time, p50 at 1 at a time, against the oracle", "at most 1.1 times",
+			"%s times (%.0f and %.0f ms)", times, milliseconds(own.p50), milliseconds(oracle.p50))
 	}
-	peers := []string{"prerender", "rendertron"}
-	fastest, fastestName, cpus := 0.0, "", []string{}
 	for _, peer := range peers {
 		if res, ok := r.result(peer, "/items", 1); ok {
-			ratio := milliseconds(res.p50) / milliseconds(own.p50)
-			add(ratio > 8, "Wall time, p50 at 1 at a time, against "+peer, "under one eighth",
-				"1/%.2f (%.0f and %.0f ms)", ratio, milliseconds(own.p50), milliseconds(res.p50))
-		}
-		if res, level := r.best(peer); level > 0 {
-			cpus = append(cpus, fmt.Sprintf("%s %.3f", peer, res.cpu.median))
-			if res.perSecond.median > fastest {
-				fastest, fastestName = res.perSecond.median, peer
-			}
+			times := r.ratio(peer, ownName, "/items", 1, sample.p50)
+			add(times.median > 8, "Wall time, p50 at 1 at a time, against "+peer, "under one eighth",
+				"1/%s (%.0f and %.0f ms)", times, milliseconds(own.p50), milliseconds(res.p50))
 		}
 	}
-	best, level := r.best("stillpage")
-	if fastest > 0 {
-		ratio := best.perSecond.median / fastest
-		add(ratio >= 5, "Pages a second at saturation, against the better of prerender and rendertron", "at least 5 times",
-			"%.2f times (%.1f/s at %d at a time, and %.1f/s, %s)", ratio, best.perSecond.median, level, fastest, fastestName)
+	if times, between, ok := r.throughput(); ok {
+		add(times >= 5, "Pages a second at saturation, against the better of prerender and rendertron", "at least 5 times", "%.2f times (%s)", times, between)
 	}
-	add(best.cpu.median <= 0.075, "CPU-seconds a page at saturation", "at most 0.075",
-		"%.3f (%s)", best.cpu.median, cmp.Or(strings.Join(cpus, ", "), "peers were not measured"))
-	if timer, ok := r.result("stillpage", "/timer", 1); ok {
+	best, level := r.best(ownName)
+	add(best.cpu.median <= 0.075, "CPU-seconds a page at saturation", "at most 0.075", "%.3f (%s)", best.cpu.median, r.otherCPU(level))
+	if timer, ok := r.result(ownName, "/timer", 1); ok {
 		add(timer.p50 < 150*time.Millisecond && timer.failed == 0, "Content behind a timer of 4 s complete, p50", "under 150 ms",
 			"%.0f ms, %d of %d complete", milliseconds(timer.p50), timer.pages, timer.pages+timer.failed)
 	}
-	if eight, ok := r.result("stillpage", "/items", 8); ok {
-		add(megabytes(eight.memory.all) < 400, "Peak memory at 8 at a time", "under 400 MB", "%.0f MB (%.0f without files)", megabytes(eight.memory.all), megabytes(eight.memory.own))
+	if eight, ok := r.memory[place{ownName, 8}]; ok {
+		add(megabytes(eight.all) < 400, "Peak memory at 8 at a time", "under 400 MB", "%.0f MB (%.0f without files)", megabytes(eight.all), megabytes(eight.own))
 	}
 	return list
+}
+
+// throughput compares saturations with the peer that comes closest, in pages a
+// second. Each row is at the level that suits it best. Where it is the same one,
+// the turns of a round are compared; where not, there are medians only.
+func (r *report) throughput() (times float64, between string, ok bool) {
+	own, level := r.best(ownName)
+	for _, peer := range peers {
+		best, at := r.best(peer)
+		if at == 0 {
+			continue
+		}
+		pair, how := own.perSecond.median/best.perSecond.median, "medians of different levels"
+		if at == level {
+			pair = r.ratio(ownName, peer, "/items", level, sample.perSecond).median
+			how = "within rounds"
+		}
+		if !ok || pair < times {
+			times, ok = pair, true
+			between = fmt.Sprintf("%.1f/s at %d at a time, and %.1f/s at %d, %s; %s", own.perSecond.median, level, best.perSecond.median, at, peer, how)
+		}
+	}
+	return times, between, ok
+}
+
+// otherCPU is what other rows spend: the oracle at this level, by the turns of a
+// round, peers at their own best.
+func (r *report) otherCPU(level int) string {
+	var list []string
+	if times := r.ratio(ownName, "oracle", "/items", level, sample.cpuAPage); times.median > 0 {
+		list = append(list, fmt.Sprintf("%s times the oracle's", times))
+	}
+	for _, peer := range peers {
+		if res, at := r.best(peer); at > 0 {
+			list = append(list, fmt.Sprintf("%s %.3f", peer, res.cpu.median))
+		}
+	}
+	return cmp.Or(strings.Join(list, ", "), "no other row was measured")
 }
 
 // table is rows of cells, the first of which is the header.

@@ -63,7 +63,8 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	defer stopRenderer()
 
 	queue := localqueue.New()
-	service := &prerender.Service{Store: store, Renderer: renderer, Queue: queue, Log: log}
+	studio := &prerender.Studio{Renderer: renderer, Store: store, Log: log}
+	service := &prerender.Service{Store: store, Maker: studio, Queue: queue, Log: log}
 	go queue.Work(ctx, service.Renew, log)
 	bots := &router.Handler{Sites: list, Service: service, Token: cfg.Token, Log: log}
 

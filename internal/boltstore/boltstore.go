@@ -103,7 +103,11 @@ func (s *Store) Put(_ context.Context, key prerender.Key, snap *prerender.Snapsh
 		return fmt.Errorf("put page %q: %w", key, err)
 	}
 	err = s.db.Batch(func(tx *bbolt.Tx) error {
-		return tx.Bucket(pagesBucket).Put(boltKey(key), record)
+		pages := tx.Bucket(pagesBucket)
+		if old, err := decode(pages.Get(boltKey(key))); err == nil && old.Fence > snap.Fence {
+			return prerender.ErrSuperseded
+		}
+		return pages.Put(boltKey(key), record)
 	})
 	if err != nil {
 		return fmt.Errorf("put page %q: %w", key, err)
@@ -149,10 +153,11 @@ type metadata struct {
 	RenderedAt time.Time   `json:"renderedAt"`
 	Size       int         `json:"size"`
 	Partial    string      `json:"partial,omitempty"`
+	Fence      int64       `json:"fence,omitempty"`
 }
 
 func encode(s *prerender.Snapshot) ([]byte, error) {
-	meta, err := json.Marshal(metadata{s.Status, s.Header, s.RenderedAt, s.Size, s.Partial})
+	meta, err := json.Marshal(metadata{s.Status, s.Header, s.RenderedAt, s.Size, s.Partial, s.Fence})
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +181,7 @@ func decode(record []byte) (*prerender.Snapshot, error) {
 		return nil, fmt.Errorf("record's metadata: %w", err)
 	}
 	return &prerender.Snapshot{
-		Status: m.Status, Header: m.Header, RenderedAt: m.RenderedAt, Size: m.Size, Partial: m.Partial,
+		Status: m.Status, Header: m.Header, RenderedAt: m.RenderedAt, Size: m.Size, Partial: m.Partial, Fence: m.Fence,
 		Gzip: slices.Clone(rest[length:]),
 	}, nil
 }

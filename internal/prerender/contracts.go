@@ -14,11 +14,43 @@ type Store interface {
 	// Get returns the snapshot last put under key, or ErrNotFound.
 	Get(ctx context.Context, key Key) (*Snapshot, error)
 
-	// Put stores the snapshot under key in place of an older one.
+	// Put stores the snapshot under key in place of an older one. If one is there
+	// that was made under a later lease, it stays, and the error is ErrSuperseded.
 	Put(ctx context.Context, key Key, s *Snapshot) error
 
 	// Delete removes the snapshot. One that is not there is no error.
 	Delete(ctx context.Context, key Key) error
+}
+
+// Leases see to it that a page is made once at a time, by however many machines.
+// They are advice: what a late holder makes is kept out by Store.Put.
+//
+// It is safe for concurrent use.
+type Leases interface {
+	// Acquire takes the lease of a page for the given time, or returns ErrLeased
+	// when somebody has it.
+	Acquire(ctx context.Context, key Key, d time.Duration) (Lease, error)
+
+	// Release gives a lease back before its time. One that has passed on to
+	// somebody else is no error.
+	Release(ctx context.Context, l Lease) error
+}
+
+// Lease is the right to make a page.
+type Lease struct {
+	Key   Key
+	Owner string // of this one lease
+
+	// Fence is higher than that of every lease of the page before it.
+	Fence int64
+}
+
+// Maker makes the snapshot of a page and stores it, if it is to be kept. Studio
+// is the one that does it itself.
+//
+// It is safe for concurrent use.
+type Maker interface {
+	Make(ctx context.Context, page Page, fence int64) (*Snapshot, []Phase, error)
 }
 
 // Renderer turns a page into HTML by running it in a browser.

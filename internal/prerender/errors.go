@@ -9,6 +9,12 @@ var (
 	// ErrNotFound is a store's word for a miss.
 	ErrNotFound = errors.New("no snapshot stored")
 
+	// ErrLeased: somebody else is making the page.
+	ErrLeased = errors.New("page is being made")
+
+	// ErrSuperseded: a snapshot is stored that was made under a later lease.
+	ErrSuperseded = errors.New("a newer snapshot is stored")
+
 	// ErrSiteUnknown: the host is not one that this service renders.
 	ErrSiteUnknown = errors.New("site unknown")
 

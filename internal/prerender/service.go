@@ -13,8 +13,12 @@ import (
 // look up, answer what is fresh, answer what is stale and have it made again,
 // render what is missing, once, however many ask.
 type Service struct {
-	Store    Store
-	Renderer Renderer
+	Store Store
+	Maker Maker
+
+	// Leases are for services that share a store. Nil: this is the only one, and
+	// knows what it has in flight.
+	Leases Leases
 
 	// Queue gets stale pages. Nil: they stay stale until they expire.
 	Queue Queue
@@ -73,7 +77,7 @@ func (s *Service) Answer(ctx context.Context, page Page) (*Answer, error) {
 		// the next crawler is glad of it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 		defer cancel()
-		return s.render(ctx, page)
+		return s.make(ctx, page)
 	})
 	select {
 	case <-flight.done:
@@ -95,7 +99,7 @@ func (s *Service) Renew(ctx context.Context, page Page) error {
 		// Crawlers may come to wait for it too, so it does not end with ctx.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 		defer cancel()
-		return s.render(ctx, page)
+		return s.make(ctx, page)
 	})
 	select {
 	case <-flight.done:
@@ -132,35 +136,50 @@ func (s *Service) renewLater(ctx context.Context, page Page) {
 	}
 }
 
-func (s *Service) render(ctx context.Context, page Page) (*Snapshot, []Phase, error) {
-	// Another flight may have landed between this request's look-up and its
-	// take-off; and a queued page may have been made again long ago.
-	if snap, freshness := s.lookup(ctx, page); freshness == Fresh {
-		return snap, nil, nil
-	}
-	rendering, err := s.Renderer.Render(ctx, page)
-	if err != nil {
-		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
-	}
-	if rendering.Partial != "" && page.Site.Rendering.RefusePartial {
-		return nil, nil, fmt.Errorf("render %s: it was waiting for %s: %w", page.URL, rendering.Partial, ErrRenderTimeout)
-	}
-	snap, err := newSnapshot(rendering, s.now())
-	if err != nil {
-		return nil, nil, err
-	}
-	if admits(page.Site, snap) {
-		if err := s.Store.Put(ctx, page.Key, snap); err != nil {
-			s.log().ErrorContext(ctx, "page answered but not stored", "key", page.Key, "err", err)
+// make has the page made, by this service or by another that is at it already.
+func (s *Service) make(ctx context.Context, page Page) (*Snapshot, []Phase, error) {
+	for {
+		// Another flight may have landed between this request's look-up and its
+		// take-off; and a queued page may have been made again long ago.
+		if snap, freshness := s.lookup(ctx, page); freshness == Fresh {
+			return snap, nil, nil
+		}
+		if s.Leases == nil {
+			return s.Maker.Make(ctx, page, 0)
+		}
+		lease, err := s.Leases.Acquire(ctx, page.Key, s.timeout()+leaseReserve)
+		if err == nil {
+			defer s.release(ctx, lease)
+			return s.Maker.Make(ctx, page, lease.Fence)
+		}
+		if !errors.Is(err, ErrLeased) {
+			// Two renders of a page are better than none.
+			s.log().ErrorContext(ctx, "leases do not answer; rendering without", "key", page.Key, "err", err)
+			return s.Maker.Make(ctx, page, 0)
+		}
+		select {
+		case <-time.After(leasePoll):
+		case <-ctx.Done():
+			return nil, nil, fmt.Errorf("wait for %s, which another is making: %w", page.URL, ErrBusy)
 		}
 	}
-	return snap, rendering.Phases, nil
 }
 
-// admits says whether a new snapshot may be stored: one that did not finish, or
-// that reports a failure of the site, is answered once and forgotten.
-func admits(site Site, snap *Snapshot) bool {
-	return snap.Partial == "" && site.Lifetime(snap.Status) != Lifetime{}
+const (
+	// leaseReserve is what storing a page may take after its render.
+	leaseReserve = 5 * time.Second
+
+	// leasePoll is how often a service looks for what another is making: a tenth
+	// of what a slow page takes.
+	leasePoll = 200 * time.Millisecond
+)
+
+func (s *Service) release(ctx context.Context, lease Lease) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseReserve)
+	defer cancel()
+	if err := s.Leases.Release(ctx, lease); err != nil {
+		s.log().WarnContext(ctx, "lease not given back; it will run out", "key", lease.Key, "err", err)
+	}
 }
 
 func (s *Service) answer(snap *Snapshot, source Source, phases []Phase) *Answer {

@@ -51,6 +51,39 @@ func (m *memory) Delete(_ context.Context, key prerender.Key) error {
 	return m.fail
 }
 
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// leases are one machine's that many services share.
+type leases struct {
+	mu    sync.Mutex
+	fence int64
+	until map[prerender.Key]time.Time
+	fail  error
+}
+
+func (l *leases) Acquire(_ context.Context, key prerender.Key, d time.Duration) (prerender.Lease, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return prerender.Lease{}, l.fail
+	}
+	if time.Now().Before(l.until[key]) {
+		return prerender.Lease{}, prerender.ErrLeased
+	}
+	l.fence++
+	l.until[key] = time.Now().Add(d)
+	return prerender.Lease{Key: key, Fence: l.fence}, nil
+}
+
+func (l *leases) Release(_ context.Context, lease prerender.Lease) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if lease.Fence == l.fence {
+		delete(l.until, lease.Key)
+	}
+	return nil
+}
+
 // browser renders what do says, and counts.
 type browser struct {
 	renders atomic.Int32
@@ -74,7 +107,7 @@ func (q *queue) Enqueue(_ context.Context, p prerender.Page) error {
 
 func service(b *browser) (*prerender.Service, *memory, *queue) {
 	m, q := &memory{pages: map[prerender.Key]*prerender.Snapshot{}}, &queue{}
-	return &prerender.Service{Store: m, Renderer: b, Queue: q, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, m, q
+	return &prerender.Service{Store: m, Maker: &prerender.Studio{Renderer: b, Store: m, Log: quiet}, Queue: q, Log: quiet}, m, q
 }
 
 func page(t *testing.T, target string) prerender.Page {
@@ -322,4 +355,72 @@ func TestSiteList(t *testing.T) {
 	if _, err := prerender.NewSiteList(a, a); err == nil {
 		t.Error("a site given twice: got no error")
 	}
+}
+
+// Ten services share a store and leases, as functions do. A crawler at each asks
+// for the same page, and it is rendered once.
+func TestManyServicesOneRenders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := &browser{do: func(ctx context.Context, n int) (*prerender.Rendering, error) {
+			time.Sleep(3 * time.Second)
+			return ok(ctx, n)
+		}}
+		first, store, _ := service(b)
+		first.Leases = &leases{until: map[prerender.Key]time.Time{}}
+		p := page(t, "/")
+		var all sync.WaitGroup
+		for range 10 {
+			s := &prerender.Service{Store: store, Maker: first.Maker, Leases: first.Leases, Log: quiet}
+			all.Go(func() {
+				a, err := s.Answer(t.Context(), p)
+				if err != nil {
+					t.Errorf("Answer: %v", err)
+				} else if body, _ := a.Body(); string(body) != "render 1" {
+					t.Errorf("got %q, want the one render", body)
+				}
+			})
+		}
+		all.Wait()
+		if n := b.renders.Load(); n != 1 {
+			t.Errorf("got %d renders, want 1", n)
+		}
+	})
+}
+
+// A service that dies keeps its lease. The page is made when that has run out,
+// and what the dead one may still store is kept out by its fence.
+func TestLeaseRunsOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := &browser{do: ok}
+		s, _, _ := service(b)
+		l := &leases{until: map[prerender.Key]time.Time{}}
+		s.Leases, s.Timeout = l, 30*time.Second
+		p := page(t, "/")
+		if _, err := l.Acquire(t.Context(), p.Key, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if a := want(t, s, p, prerender.Miss, "render 1"); a.Fence != 2 {
+			t.Errorf("fence: got %d, want 2", a.Fence)
+		}
+		if waited := time.Since(began); waited < 10*time.Second || waited > 11*time.Second {
+			t.Errorf("waited %v for a lease of 10 s", waited)
+		}
+		l.until[p.Key] = time.Now().Add(time.Hour)
+		time.Sleep(prerender.DefaultSuccess.Fresh + prerender.DefaultSuccess.Stale + time.Second)
+		l.until[p.Key] = time.Now().Add(time.Hour)
+		if _, err := s.Answer(t.Context(), p); !errors.Is(err, prerender.ErrBusy) {
+			t.Errorf("held by another for longer than a request lasts: got %v, want ErrBusy", err)
+		}
+	})
+}
+
+// Leases are for thrift. Without them pages are still made.
+func TestLeasesDown(t *testing.T) {
+	t.Parallel()
+	s, _, _ := service(&browser{do: ok})
+	s.Leases = &leases{fail: errors.New("throttled")}
+	want(t, s, page(t, "/"), prerender.Miss, "render 1")
 }

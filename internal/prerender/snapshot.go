@@ -23,6 +23,9 @@ type Snapshot struct {
 
 	// Partial is Rendering.Partial.
 	Partial string
+
+	// Fence is that of the lease it was made under, 0 without leases.
+	Fence int64
 }
 
 // newSnapshot compresses a rendering.

@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) prerender.Store) {
 		"delete":                       deletes,
 		"large bodies":                 largeBodies,
 		"concurrent use":               concurrentUse,
+		"a late put is superseded":     fences,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -48,6 +49,7 @@ func Snapshot(seed string, size int) *prerender.Snapshot {
 		Gzip:       []byte(strings.Repeat(seed+" ", size/(len(seed)+1)+1))[:size],
 		Size:       3 * size,
 		Partial:    "the reason of " + seed,
+		Fence:      3,
 	}
 }
 
@@ -72,6 +74,36 @@ func replaces(t *testing.T, s prerender.Store) {
 	put(t, s, "k", Snapshot("old", 5000))
 	put(t, s, "k", Snapshot("new", 10))
 	wantStored(t, s, "k", Snapshot("new", 10))
+}
+
+func fences(t *testing.T, s prerender.Store) {
+	under := func(fence int64) *prerender.Snapshot {
+		snap := Snapshot(fmt.Sprint("fence ", fence), 100)
+		snap.Fence = fence
+		return snap
+	}
+	put(t, s, "k", under(5))
+	for _, late := range []int64{0, 4} {
+		if err := s.Put(t.Context(), "k", under(late)); !errors.Is(err, prerender.ErrSuperseded) {
+			t.Errorf("Put under fence %d after 5: got %v, want ErrSuperseded", late, err)
+		}
+	}
+	wantStored(t, s, "k", under(5))
+	put(t, s, "k", under(5)) // a retry of its own
+	put(t, s, "k", under(6))
+	wantStored(t, s, "k", under(6))
+
+	// Hundreds at once: the highest stays.
+	var wg sync.WaitGroup
+	for fence := int64(7); fence < 107; fence++ {
+		wg.Go(func() {
+			if err := s.Put(context.Background(), "k", under(fence)); err != nil && !errors.Is(err, prerender.ErrSuperseded) {
+				t.Errorf("Put: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	wantStored(t, s, "k", under(106))
 }
 
 func keysAreDistinct(t *testing.T, s prerender.Store) {
