@@ -13,8 +13,9 @@ help: ## list the targets
 run: deps build ## run everything on this machine, in front of a demo shop: http://127.0.0.1:8080
 	./bin/stillpage serve --demo
 
-test: ## run all tests, with the real Chromium and the race detector
-	@scripts/deps.sh cc node
+test: ## run all tests, with the real Chromium, DynamoDB Local, an S3 server, and the race detector
+	@scripts/deps.sh cc node java
+	@scripts/aws-deps.sh
 	go test -race ./...
 
 bench: ## compare with prerender and rendertron (installs them from npm), and write docs/benchmarks.md

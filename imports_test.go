@@ -32,11 +32,17 @@ var rules = map[string]rule{
 
 	"internal/useragent/generate": {internal: []string{"internal/useragent"}},
 
-	"internal/boltstore":  {internal: []string{"internal/prerender"}, external: []string{"go.etcd.io/bbolt"}},
-	"internal/localqueue": {internal: []string{"internal/prerender"}},
-	"internal/storetest":  {internal: []string{"internal/prerender"}, external: []string{"github.com/google/go-cmp"}},
-	"internal/egress":     {internal: []string{"internal/prerender"}, external: []string{"golang.org/x/sync"}},
-	"internal/chrome":     {internal: []string{"internal/prerender"}, external: []string{"github.com/chromedp", "golang.org/x/sys"}},
+	"internal/boltstore": {internal: []string{"internal/prerender"}, external: []string{"go.etcd.io/bbolt"}},
+	"internal/dynamo": {internal: []string{"internal/prerender"}, external: []string{
+		"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/service/dynamodb", "github.com/aws/smithy-go"}},
+	"internal/s3store": {internal: []string{"internal/prerender"}, external: []string{
+		"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/service/s3", "github.com/aws/smithy-go"}},
+	"internal/awstest/s3server": {external: []string{"github.com/versity/versitygw"}}, // a module of its own
+	"internal/awstest":          {external: []string{"github.com/aws/aws-sdk-go-v2"}},
+	"internal/localqueue":       {internal: []string{"internal/prerender"}},
+	"internal/storetest":        {internal: []string{"internal/prerender"}, external: []string{"github.com/google/go-cmp"}},
+	"internal/egress":           {internal: []string{"internal/prerender"}, external: []string{"golang.org/x/sync"}},
+	"internal/chrome":           {internal: []string{"internal/prerender"}, external: []string{"github.com/chromedp", "golang.org/x/sys"}},
 
 	"internal/router": {internal: []string{"internal/prerender", "internal/useragent"}},
 	"internal/admin":  {},

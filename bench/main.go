@@ -48,7 +48,7 @@ func run() error {
 	var p plan
 	only := flag.String("only", "", "comma-separated `rows` to measure, of "+strings.Join(rowNames(), ", ")+"; writes no report")
 	flag.IntVar(&p.rounds, "rounds", 9, "how many turns every row gets at each level")
-	flag.DurationVar(&p.window, "window", 5*time.Second, "how long a row's memory is watched at each level, after its warm-up")
+	flag.DurationVar(&p.window, "window", 5*time.Second, "how long a row's memory is watched at 4 and at 8 at a time")
 	flag.DurationVar(&p.patience, "patience", 3*time.Minute, "how long to wait, in all, for a machine that others use, and to repeat what they disturbed")
 	flag.StringVar(&p.work, "work", "bench/.work", "`directory` that scripts/bench-deps.sh has filled")
 	docs := flag.String("docs", "docs", "`directory` of the report")
@@ -108,7 +108,9 @@ func (p *plan) carryOut(ctx context.Context) (*report, error) {
 	defer env.close()
 	s := &session{plan: p, env: env, report: newReport(p, env.browser, time.Now())}
 	for _, level := range levels {
-		s.weighAll(ctx, level)
+		if isWeighed(level) {
+			s.weighAll(ctx, level)
+		}
 		s.takeTurns(ctx, level)
 	}
 	if ctx.Err() != nil {

@@ -13,18 +13,15 @@ import (
 )
 
 const (
-	// warmUp is for caches, compiled code and tabs, for every row alike; each
-	// place renders two pages at least.
-	warmUp = 2 * time.Second
-
 	// memoryInterval is how often memory is looked at.
 	memoryInterval = 250 * time.Millisecond
 
 	// disturbance is the share of the machine that others must not use.
 	disturbance = 0.1
 
-	// sampleTimeout ends a sample whose renderer has stopped to answer.
-	sampleTimeout = 90 * time.Second
+	// sampleTimeout ends a sample whose renderer has stopped to answer: not even
+	// two pages one after the other can time out.
+	sampleTimeout = 2 * pageTimeout
 
 	// failurePause keeps the places of a renderer that has died from spinning.
 	failurePause = 100 * time.Millisecond
@@ -84,14 +81,19 @@ type runner struct {
 	givenUp bool
 }
 
+// begin starts a renderer and has each place render two pages at least, for
+// caches, compiled code and tabs.
 func begin(ctx context.Context, env *environment, r row, level int, pages ...string) (*runner, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	h, c, err := r.start(ctx, env, level)
 	if err != nil {
 		return nil, err
 	}
 	run := &runner{row: r, level: level, held: h, client: c}
 	for _, page := range pages {
-		if _, err := run.sample(ctx, env, page, warmUp); err != nil {
+		if _, err := run.sample(ctx, env, page, 0); err != nil {
 			h.stop()
 			return nil, fmt.Errorf("warm-up: %s: %w", page, err)
 		}
@@ -228,7 +230,7 @@ func inspect(html, page string, turn int) (styled bool, err error) {
 // expenses are readings of CPU time: the renderer's, the site's and the load's
 // own together, and the machine's.
 type expenses struct {
-	at                          time.Time
+	at                         time.Time
 	row, known, worked, stolen time.Duration
 }
 

@@ -56,6 +56,16 @@ func figureOf[T any](list []T, value func(T) float64) figure {
 	return figure{(values[(n-1)/2] + values[n/2]) / 2, values[0], values[n-1]}
 }
 
+func (f figure) String() string {
+	switch {
+	case f.median == 0:
+		return "–"
+	case f.low == f.high:
+		return fmt.Sprintf("%.2f", f.median)
+	}
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", f.median, f.low, f.high)
+}
+
 // spread is the distance between the rounds, as a share of the median.
 func (f figure) spread() float64 {
 	if f.median == 0 {
@@ -68,8 +78,8 @@ func (f figure) spread() float64 {
 type result struct {
 	pages, failed  int
 	bare           int
-	p50, p95       time.Duration // over all pages of all rounds
-	p50s           figure        // of the rounds, in ms
+	p50, p95       float64 // over all pages of all rounds, in ms
+	p50s           figure  // of the rounds, in ms
 	perSecond, cpu figure
 	failure        string
 }
@@ -94,7 +104,7 @@ func (r *report) result(row, page string, level int) (result, bool) {
 		res.bare += s.bare
 	}
 	res.pages = len(walls)
-	res.p50, res.p95 = percentile(walls, 50), percentile(walls, 95)
+	res.p50, res.p95 = figureOf(walls, milliseconds).median, milliseconds(percentile(walls, 95))
 	res.p50s = figureOf(answered, sample.p50)
 	res.perSecond, res.cpu = figureOf(own, sample.perSecond), figureOf(own, sample.cpuAPage)
 	return res, res.pages > 0
@@ -136,6 +146,11 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 func megabytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
+const ownName = "stillpage"
+
+// peers are the rows that goals are set against; oracle and bare are none.
+var peers = []string{"prerender", "rendertron"}
+
 // goal is one of the project's, held against what was found.
 type goal struct {
 	what, want, got string
@@ -152,26 +167,27 @@ func (r *report) goals() []goal {
 	add := func(met bool, what, want, got string, args ...any) {
 		list = append(list, goal{what, want, fmt.Sprintf(got, args...), met})
 	}
-	if oracle, ok := r.result("oracle", "/items", 1); ok {
-		times := r.ratio(ownName, "oracle", "/items", 1, sample.p50)
-		add(times.within(0, 1.1), "Wall time, p50 at 1 at a time, against the oracle", "at most 1.1 times",
-			"%s times (%.0f and %.0f ms)", times, milliseconds(own.p50), milliseconds(oracle.p50))
+	if times := r.ratio(ownName, "oracle", "/items", 1, sample.p50); times.median > 0 {
+		oracle, _ := r.result("oracle", "/items", 1)
+		add(times.median <= 1.1, "Wall time, p50 at 1 at a time, against the oracle", "at most 1.1 times",
+			"%s times (%.0f and %.0f ms)", times, own.p50, oracle.p50)
 	}
 	for _, peer := range peers {
-		if res, ok := r.result(peer, "/items", 1); ok {
-			times := r.ratio(peer, ownName, "/items", 1, sample.p50)
+		if times := r.ratio(peer, ownName, "/items", 1, sample.p50); times.median > 0 {
+			res, _ := r.result(peer, "/items", 1)
 			add(times.median > 8, "Wall time, p50 at 1 at a time, against "+peer, "under one eighth",
-				"1/%s (%.0f and %.0f ms)", times, milliseconds(own.p50), milliseconds(res.p50))
+				"1/%s (%.0f and %.0f ms)", times, own.p50, res.p50)
 		}
 	}
-	if times, between, ok := r.throughput(); ok {
-		add(times >= 5, "Pages a second at saturation, against the better of prerender and rendertron", "at least 5 times", "%.2f times (%s)", times, between)
+	if times, between := r.throughput(); times.median > 0 {
+		add(times.median >= 5, "Pages a second at saturation, against the better of prerender and rendertron", "at least 5 times",
+			"%s times (%s)", times, between)
 	}
 	best, level := r.best(ownName)
 	add(best.cpu.median <= 0.075, "CPU-seconds a page at saturation", "at most 0.075", "%.3f (%s)", best.cpu.median, r.otherCPU(level))
 	if timer, ok := r.result(ownName, "/timer", 1); ok {
-		add(timer.p50 < 150*time.Millisecond && timer.failed == 0, "Content behind a timer of 4 s complete, p50", "under 150 ms",
-			"%.0f ms, %d of %d complete", milliseconds(timer.p50), timer.pages, timer.pages+timer.failed)
+		add(timer.p50 < 150 && timer.failed == 0, "Content behind a timer of 4 s complete, p50", "under 150 ms",
+			"%.0f ms, %d of %d complete", timer.p50, timer.pages, timer.pages+timer.failed)
 	}
 	if eight, ok := r.memory[place{ownName, 8}]; ok {
 		add(megabytes(eight.all) < 400, "Peak memory at 8 at a time", "under 400 MB", "%.0f MB (%.0f without files)", megabytes(eight.all), megabytes(eight.own))
@@ -179,27 +195,27 @@ func (r *report) goals() []goal {
 	return list
 }
 
-// throughput compares saturations with the peer that comes closest, in pages a
-// second. Each row is at the level that suits it best. Where it is the same one,
-// the turns of a round are compared; where not, there are medians only.
-func (r *report) throughput() (times float64, between string, ok bool) {
+// throughput compares pages a second with the peer that comes closest, each row
+// at the level that suits it best. Where that is the same one, turns of the same
+// round are compared; where it is not, there are only medians.
+func (r *report) throughput() (times figure, between string) {
 	own, level := r.best(ownName)
 	for _, peer := range peers {
 		best, at := r.best(peer)
-		if at == 0 {
+		if best.perSecond.median == 0 {
 			continue
 		}
-		pair, how := own.perSecond.median/best.perSecond.median, "medians of different levels"
+		median := own.perSecond.median / best.perSecond.median
+		pair, how := figure{median, median, median}, "by medians of different levels"
 		if at == level {
-			pair = r.ratio(ownName, peer, "/items", level, sample.perSecond).median
-			how = "within rounds"
+			pair, how = r.ratio(ownName, peer, "/items", level, sample.perSecond), "within rounds"
 		}
-		if !ok || pair < times {
-			times, ok = pair, true
+		if between == "" || pair.median < times.median {
+			times = pair
 			between = fmt.Sprintf("%.1f/s at %d at a time, and %.1f/s at %d, %s; %s", own.perSecond.median, level, best.perSecond.median, at, peer, how)
 		}
 	}
-	return times, between, ok
+	return times, between
 }
 
 // otherCPU is what other rows spend: the oracle at this level, by the turns of a
@@ -223,7 +239,6 @@ type table [][]string
 // results is the table of one level.
 func (r *report) results(level int) table {
 	t := table{{"renderer", "pages/s", "p50, ms", "p95, ms", "CPU-s a page", "peak, MB", "p50 ×", "pages/s ÷", "CPU ×", "complete", "styles"}}
-	own, _ := r.result("stillpage", "/items", level)
 	for _, row := range rows {
 		res, ok := r.result(row.name, "/items", level)
 		if !ok {
@@ -235,16 +250,20 @@ func (r *report) results(level int) table {
 		} else if res.bare > 0 {
 			styles = fmt.Sprintf("lost in %d", res.bare)
 		}
+		memory := "–"
+		if peak, ok := r.memory[place{row.name, level}]; ok {
+			memory = fmt.Sprintf("%.0f (%.0f)", megabytes(peak.all), megabytes(peak.own))
+		}
 		t = append(t, []string{
 			row.name,
 			fmt.Sprintf("%.1f (%.1f–%.1f)", res.perSecond.median, res.perSecond.low, res.perSecond.high),
-			fmt.Sprintf("%.0f (%.0f–%.0f)", milliseconds(res.p50), res.p50s.low, res.p50s.high),
-			fmt.Sprintf("%.0f", milliseconds(res.p95)),
+			fmt.Sprintf("%.0f (%.0f–%.0f)", res.p50, res.p50s.low, res.p50s.high),
+			fmt.Sprintf("%.0f", res.p95),
 			fmt.Sprintf("%.3f (%.3f–%.3f)", res.cpu.median, res.cpu.low, res.cpu.high),
-			fmt.Sprintf("%.0f (%.0f)", megabytes(res.memory.all), megabytes(res.memory.own)),
-			ratio(milliseconds(res.p50), milliseconds(own.p50)),
-			ratio(own.perSecond.median, res.perSecond.median),
-			ratio(res.cpu.median, own.cpu.median),
+			memory,
+			r.ratio(row.name, ownName, "/items", level, sample.p50).String(),
+			r.ratio(ownName, row.name, "/items", level, sample.perSecond).String(),
+			r.ratio(row.name, ownName, "/items", level, sample.cpuAPage).String(),
 			fmt.Sprintf("%d of %d", res.pages, res.pages+res.failed),
 			styles,
 		})
@@ -252,22 +271,15 @@ func (r *report) results(level int) table {
 	return t
 }
 
-// ratio is empty without a base.
-func ratio(a, b float64) string {
-	if b == 0 {
-		return "–"
-	}
-	return fmt.Sprintf("%.2f", a/b)
-}
-
 func (r *report) otherPages() table {
-	t := table{{"page", "renderer", "p50, ms", "p95, ms", "CPU-s a page", "complete"}}
+	t := table{{"page", "renderer", "p50, ms", "p95, ms", "CPU-s a page", "p50 ×", "complete"}}
 	for _, page := range []string{"/static", "/timer"} {
 		for _, row := range rows {
 			if res, ok := r.result(row.name, page, 1); ok {
 				t = append(t, []string{
-					page, row.name, fmt.Sprintf("%.0f (%.0f–%.0f)", milliseconds(res.p50), res.p50s.low, res.p50s.high),
-					fmt.Sprintf("%.0f", milliseconds(res.p95)), fmt.Sprintf("%.3f", res.cpu.median),
+					page, row.name, fmt.Sprintf("%.0f (%.0f–%.0f)", res.p50, res.p50s.low, res.p50s.high),
+					fmt.Sprintf("%.0f", res.p95), fmt.Sprintf("%.3f", res.cpu.median),
+					r.ratio(row.name, ownName, page, 1, sample.p50).String(),
 					fmt.Sprintf("%d of %d", res.pages, res.pages+res.failed),
 				})
 			}
@@ -288,32 +300,41 @@ func (r *report) verdicts() table {
 	return t
 }
 
-// noise says how far the rounds are apart, at the worst and in the middle, and
-// how busy others have kept the machine meanwhile.
+// noise says how far the rounds are apart, at the worst and in the middle, what
+// of that is left in the ratios, and how busy others have kept the machine.
 func (r *report) noise() string {
-	var walls, rates, cpus []float64
+	var walls, rates, cpus, ratios []float64
 	for _, row := range rows {
 		for _, level := range levels {
-			if res, ok := r.result(row.name, "/items", level); ok {
-				walls = append(walls, res.p50s.spread())
-				rates = append(rates, res.perSecond.spread())
-				cpus = append(cpus, res.cpu.spread())
+			res, ok := r.result(row.name, "/items", level)
+			if !ok {
+				continue
+			}
+			walls = append(walls, res.p50s.spread())
+			rates = append(rates, res.perSecond.spread())
+			cpus = append(cpus, res.cpu.spread())
+			if row.name != ownName {
+				ratios = append(ratios, r.ratio(row.name, ownName, "/items", level, sample.p50).spread())
 			}
 		}
 	}
-	known := figureOf(r.samples, func(s sample) float64 { return s.known })
-	foreign := figureOf(r.samples, func(s sample) float64 { return s.foreign })
 	disturbed := 0
 	for _, s := range r.samples {
-		if s.foreign > disturbance {
+		if s.disturbed() {
 			disturbed++
 		}
 	}
-	return fmt.Sprintf("Between the rounds of one row at one level, p50 moved by %s of its median, pages a second by %s, CPU a page by %s. "+
-		"The site, the load and the measuring itself used %.0f %% of the machine during the median measurement. "+
-		"Others used %.0f %% during the median one and %.0f %% during the worst; in %d of %d measurements they used more than %.0f %%.",
-		percents(walls), percents(rates), percents(cpus), 100*known.median, 100*foreign.median, 100*foreign.high,
-		disturbed, len(r.samples), 100*disturbance)
+	known := figureOf(r.samples, func(s sample) float64 { return 100 * s.known })
+	foreign := figureOf(r.samples, func(s sample) float64 { return 100 * s.foreign })
+	stolen := figureOf(r.samples, func(s sample) float64 { return 100 * s.stolen })
+	return fmt.Sprintf("Between the turns of one row at one level, p50 moved by %s of its median, pages a second by %s, CPU a page by %s; "+
+		"its ratio to stillpage's p50 of the same round moved by %s. "+
+		"The site, the load and the measuring itself used %.0f %% of the machine during the median turn. "+
+		"Others, the idle rows among them, used %.0f %% during the median turn and %.0f %% during the worst; "+
+		"the hypervisor stole %.0f %% during the median turn and %.0f %% during the worst. "+
+		"In %d of %d turns both together were more than %.0f %%; %d more were, and were repeated.",
+		percents(walls), percents(rates), percents(cpus), percents(ratios), known.median,
+		foreign.median, foreign.high, stolen.median, stolen.high, disturbed, len(r.samples), 100*disturbance, r.repeated)
 }
 
 func percents(shares []float64) string {

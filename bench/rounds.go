@@ -21,7 +21,10 @@ func (s *session) steps() int {
 	n := 0
 	for _, level := range levels {
 		for _, r := range s.rows {
-			n += 1 + s.rounds*len(r.pages(level))
+			n += s.rounds * len(r.pages(level))
+			if isWeighed(level) {
+				n++
+			}
 		}
 	}
 	return n
@@ -42,13 +45,13 @@ func (s *session) fault(ctx context.Context, r row, level int, err error) {
 	fmt.Fprintln(os.Stderr, text)
 }
 
+// isWeighed leaves out one at a time, which needs least and is no one's limit.
+func isWeighed(level int) bool { return level > 1 }
+
 // weighAll finds what memory the rows need at a level, each alone: what several
 // Chromiums share of their program file would count for each in part only.
 func (s *session) weighAll(ctx context.Context, level int) {
 	for _, r := range s.rows {
-		if ctx.Err() != nil {
-			return
-		}
 		peak, err := s.weigh(ctx, r, level)
 		if err != nil {
 			s.fault(ctx, r, level, fmt.Errorf("memory: %w", err))
@@ -79,8 +82,8 @@ type turn struct {
 }
 
 // takeTurns starts all rows and lets them have their turns, of which one works
-// and the others idle. The turns of a round are close to each other: the ratio
-// of two does not depend on what the machine was like at that time.
+// and the others idle. The turns of a round are close to each other, so that the
+// ratio of two depends little on what the machine was like at that time.
 func (s *session) takeTurns(ctx context.Context, level int) {
 	var turns []turn
 	for _, r := range s.rows {

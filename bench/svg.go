@@ -25,7 +25,7 @@ func (r *report) panels() []panel {
 	return []panel{
 		{"Wall time of a page, p50 at 1 at a time, in ms: less is better", "%.0f ms", func(row string) (float64, bool) {
 			res, ok := r.result(row, "/items", 1)
-			return milliseconds(res.p50), ok
+			return res.p50, ok
 		}},
 		{"Pages a second at saturation: more is better", "%.1f/s", func(row string) (float64, bool) {
 			res, level := r.best(row)
@@ -57,7 +57,7 @@ func (r *report) svg() string {
 				continue
 			}
 			class := "other"
-			if row.name == "stillpage" {
+			if row.name == ownName {
 				class = "own"
 			}
 			width := max(1, v/most*barWidth)

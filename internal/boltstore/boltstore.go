@@ -28,7 +28,8 @@ var pagesBucket = []byte("pages")
 
 // Store implements prerender.Store.
 type Store struct {
-	db *bbolt.DB
+	db  *bbolt.DB
+	now func() time.Time
 }
 
 // Open opens the store in dir, which is created if it is missing. A second
@@ -56,7 +57,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
 	}
-	return &Store{db: db}, nil
+	return &Store{db: db, now: time.Now}, nil
 }
 
 // OpenTemporary opens a store that is gone when the process ends, however it
@@ -87,7 +88,9 @@ func (s *Store) Get(_ context.Context, key prerender.Key) (*prerender.Snapshot, 
 			return prerender.ErrNotFound
 		}
 		var err error
-		snap, err = decode(record)
+		if snap, err = decode(record); err == nil && !snap.Expires.IsZero() && s.now().After(snap.Expires) {
+			return prerender.ErrNotFound
+		}
 		return err
 	})
 	if err != nil {
@@ -151,13 +154,14 @@ type metadata struct {
 	Status     int         `json:"status"`
 	Header     http.Header `json:"header"`
 	RenderedAt time.Time   `json:"renderedAt"`
+	Expires    time.Time   `json:"expires,omitzero"`
 	Size       int         `json:"size"`
 	Partial    string      `json:"partial,omitempty"`
 	Fence      int64       `json:"fence,omitempty"`
 }
 
 func encode(s *prerender.Snapshot) ([]byte, error) {
-	meta, err := json.Marshal(metadata{s.Status, s.Header, s.RenderedAt, s.Size, s.Partial, s.Fence})
+	meta, err := json.Marshal(metadata{s.Status, s.Header, s.RenderedAt, s.Expires, s.Size, s.Partial, s.Fence})
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +185,7 @@ func decode(record []byte) (*prerender.Snapshot, error) {
 		return nil, fmt.Errorf("record's metadata: %w", err)
 	}
 	return &prerender.Snapshot{
-		Status: m.Status, Header: m.Header, RenderedAt: m.RenderedAt, Size: m.Size, Partial: m.Partial, Fence: m.Fence,
+		Status: m.Status, Header: m.Header, RenderedAt: m.RenderedAt, Expires: m.Expires, Size: m.Size, Partial: m.Partial, Fence: m.Fence,
 		Gzip: slices.Clone(rest[length:]),
 	}, nil
 }

@@ -60,15 +60,6 @@ func (d *document) isEgressFailure() bool {
 	return d.header.Get(egressFailureHeader) != "" && strings.HasPrefix(d.url, "http:")
 }
 
-// isRedirect says whether a browser would go elsewhere.
-func (d *document) isRedirect() bool {
-	switch d.status {
-	case 301, 302, 303, 307, 308:
-		return d.header.Get("Location") != ""
-	}
-	return false
-}
-
 // isFile says whether the document is something else than a web page. One
 // without a type is left to the browser, which looks at its first bytes.
 func (d *document) isFile() bool {

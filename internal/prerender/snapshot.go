@@ -21,6 +21,10 @@ type Snapshot struct {
 	// Size is the body's length in bytes before compression.
 	Size int
 
+	// Expires is when it may be forgotten. Stores may keep it longer, but do not
+	// return it any more. Zero: never.
+	Expires time.Time
+
 	// Partial is Rendering.Partial.
 	Partial string
 

@@ -35,9 +35,13 @@ func (s *Studio) Make(ctx context.Context, page Page, fence int64) (*Snapshot, [
 		return nil, nil, err
 	}
 	snap.Fence = fence
-	if !admits(page.Site, snap) {
+	life := page.Site.Lifetime(snap.Status)
+	if snap.Partial != "" || life == (Lifetime{}) {
+		// One that did not finish, or that reports a failure of the site, is answered
+		// once and forgotten.
 		return snap, rendering.Phases, nil
 	}
+	snap.Expires = snap.RenderedAt.Add(life.Fresh + life.Stale)
 	start := time.Now()
 	switch err := s.Store.Put(ctx, page.Key, snap); {
 	case errors.Is(err, ErrSuperseded):
@@ -46,12 +50,6 @@ func (s *Studio) Make(ctx context.Context, page Page, fence int64) (*Snapshot, [
 		s.log().ErrorContext(ctx, "page answered but not stored", "key", page.Key, "err", err)
 	}
 	return snap, append(rendering.Phases, Phase{"put", time.Since(start)}), nil
-}
-
-// admits says whether a new snapshot may be stored: one that did not finish, or
-// that reports a failure of the site, is answered once and forgotten.
-func admits(site Site, snap *Snapshot) bool {
-	return snap.Partial == "" && site.Lifetime(snap.Status) != Lifetime{}
 }
 
 func (s *Studio) now() time.Time {

@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) prerender.Store) {
 		"large bodies":                 largeBodies,
 		"concurrent use":               concurrentUse,
 		"a late put is superseded":     fences,
+		"what has expired is a miss":   expires,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -38,6 +39,8 @@ func Run(t *testing.T, open func(t *testing.T) prerender.Store) {
 		})
 	}
 }
+
+var inAnHour = time.Now().Add(time.Hour).UTC().Truncate(time.Second)
 
 // Snapshot returns a snapshot whose every field is set, with a body of the
 // given size.
@@ -50,6 +53,7 @@ func Snapshot(seed string, size int) *prerender.Snapshot {
 		Size:       3 * size,
 		Partial:    "the reason of " + seed,
 		Fence:      3,
+		Expires:    inAnHour,
 	}
 }
 
@@ -74,6 +78,49 @@ func replaces(t *testing.T, s prerender.Store) {
 	put(t, s, "k", Snapshot("old", 5000))
 	put(t, s, "k", Snapshot("new", 10))
 	wantStored(t, s, "k", Snapshot("new", 10))
+}
+
+// RunLeases tests the leases that open makes, whose clock is now.
+func RunLeases(t *testing.T, open func(t *testing.T, now func() time.Time) prerender.Leases) {
+	t.Run("leases", func(t *testing.T) {
+		t.Parallel()
+		clock := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+		l := open(t, func() time.Time { return clock })
+		acquire := func(key prerender.Key) prerender.Lease {
+			t.Helper()
+			lease, err := l.Acquire(t.Context(), key, 10*time.Second)
+			if err != nil {
+				t.Fatalf("Acquire(%q): %v", key, err)
+			}
+			return lease
+		}
+		refused := func(key prerender.Key) {
+			t.Helper()
+			if _, err := l.Acquire(t.Context(), key, 10*time.Second); !errors.Is(err, prerender.ErrLeased) {
+				t.Errorf("Acquire(%q) of what another has: got %v, want ErrLeased", key, err)
+			}
+		}
+		release := func(lease prerender.Lease) {
+			t.Helper()
+			if err := l.Release(t.Context(), lease); err != nil {
+				t.Errorf("Release: %v", err)
+			}
+		}
+		first := acquire("a")
+		refused("a")
+		acquire("b") // another page is another lease
+		release(first)
+		second := acquire("a")
+		clock = clock.Add(9 * time.Second)
+		refused("a")
+		clock = clock.Add(2 * time.Second)
+		third := acquire("a") // the second's holder has died
+		release(second)       // or was only slow
+		refused("a")
+		if first.Fence >= second.Fence || second.Fence >= third.Fence {
+			t.Errorf("fences: got %d, %d, %d, want them to go up", first.Fence, second.Fence, third.Fence)
+		}
+	})
 }
 
 func fences(t *testing.T, s prerender.Store) {
@@ -104,6 +151,19 @@ func fences(t *testing.T, s prerender.Store) {
 	}
 	wg.Wait()
 	wantStored(t, s, "k", under(106))
+}
+
+func expires(t *testing.T, s prerender.Store) {
+	old := Snapshot("old", 10)
+	old.Expires = time.Now().Add(-2 * time.Second).UTC()
+	put(t, s, "old", old)
+	if _, err := s.Get(t.Context(), "old"); !errors.Is(err, prerender.ErrNotFound) {
+		t.Errorf("Get of what has expired: got %v, want ErrNotFound", err)
+	}
+	forever := Snapshot("forever", 10)
+	forever.Expires = time.Time{}
+	put(t, s, "forever", forever)
+	wantStored(t, s, "forever", forever)
 }
 
 func keysAreDistinct(t *testing.T, s prerender.Store) {

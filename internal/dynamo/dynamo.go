@@ -1,0 +1,205 @@
+// Package dynamo keeps snapshots and leases in a DynamoDB table. A page that is
+// small enough is one item, so that a hit is one read; the body of a larger one
+// is elsewhere (Bodies). When a page is fresh is the core's business.
+//
+// The table has a string partition key, "pk", and its TTL attribute is
+// "expires". An item is one of
+//
+//	page#<hash>   key, status, header (JSON), rendered (RFC 3339), size, partial, fence,
+//	              and gzip, the body, or object, its name in Bodies
+//	lease#<hash>  key, owner, until (ms), fence
+//
+// where hash is the key's SHA-256: keys are longer than DynamoDB's 2,048 bytes.
+package dynamo
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// Client is what is used of DynamoDB. *dynamodb.Client has it.
+type Client interface {
+	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
+	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
+	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
+	DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error)
+}
+
+// Bodies keeps what does not fit into an item.
+type Bodies interface {
+	// Put stores a body and returns its name. The same body has the same name.
+	Put(ctx context.Context, body []byte) (name string, err error)
+
+	// Get returns a body, or prerender.ErrNotFound.
+	Get(ctx context.Context, name string) ([]byte, error)
+}
+
+// maxItem bounds what is kept in an item. DynamoDB takes 400 kB (409,600 bytes),
+// names of attributes included; the rest is for what is estimated.
+const maxItem = 390_000
+
+// Store implements prerender.Store and prerender.Leases.
+type Store struct {
+	Client Client
+	Table  string
+	Bodies Bodies
+
+	// Now is the clock of expiry and leases. Nil means time.Now.
+	Now func() time.Time
+}
+
+// Get implements prerender.Store.
+func (s *Store) Get(ctx context.Context, key prerender.Key) (*prerender.Snapshot, error) {
+	out, err := s.Client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &s.Table, Key: itemKey("page", key)})
+	if err != nil {
+		return nil, s.explain("dynamodb:GetItem", key, err)
+	}
+	if out.Item == nil {
+		return nil, fmt.Errorf("get page %.200q: %w", key, prerender.ErrNotFound)
+	}
+	snap, object, err := decode(out.Item)
+	if err != nil {
+		return nil, fmt.Errorf("get page %.200q: %w", key, err)
+	}
+	// DynamoDB deletes what has expired within days.
+	if !snap.Expires.IsZero() && s.now().After(snap.Expires) {
+		return nil, fmt.Errorf("get page %.200q, which has expired: %w", key, prerender.ErrNotFound)
+	}
+	if object != "" {
+		if snap.Gzip, err = s.Bodies.Get(ctx, object); err != nil {
+			return nil, fmt.Errorf("get page %.200q: %w", key, err)
+		}
+	}
+	return snap, nil
+}
+
+// Put implements prerender.Store.
+func (s *Store) Put(ctx context.Context, key prerender.Key, snap *prerender.Snapshot) error {
+	item, size, err := encode(key, snap)
+	if err != nil {
+		return fmt.Errorf("put page %.200q: %w", key, err)
+	}
+	if size+len(snap.Gzip) <= maxItem {
+		item["gzip"] = &types.AttributeValueMemberB{Value: snap.Gzip}
+	} else {
+		object, err := s.Bodies.Put(ctx, snap.Gzip)
+		if err != nil {
+			return fmt.Errorf("put page %.200q: %w", key, err)
+		}
+		item["object"] = text(object)
+	}
+	// Not "<": a put that is tried again meets its own success.
+	_, err = s.Client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &s.Table, Item: item,
+		ConditionExpression:       aws.String("attribute_not_exists(pk) OR fence <= :fence"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":fence": number(snap.Fence)},
+	})
+	var failed *types.ConditionalCheckFailedException
+	if errors.As(err, &failed) {
+		return fmt.Errorf("put page %.200q under fence %d: %w", key, snap.Fence, prerender.ErrSuperseded)
+	}
+	if err != nil {
+		return s.explain("dynamodb:PutItem", key, err)
+	}
+	return nil
+}
+
+// Delete implements prerender.Store. The body of a large page stays until the
+// bucket's rule removes it: others may have the same.
+func (s *Store) Delete(ctx context.Context, key prerender.Key) error {
+	_, err := s.Client.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &s.Table, Key: itemKey("page", key)})
+	if err != nil {
+		return s.explain("dynamodb:DeleteItem", key, err)
+	}
+	return nil
+}
+
+// encode returns an item without its body, and about how many bytes it has.
+func encode(key prerender.Key, snap *prerender.Snapshot) (item map[string]types.AttributeValue, size int, err error) {
+	header, err := json.Marshal(snap.Header)
+	if err != nil {
+		return nil, 0, err
+	}
+	item = itemKey("page", key)
+	item["key"] = text(string(key))
+	item["status"] = number(int64(snap.Status))
+	item["header"] = text(string(header))
+	item["rendered"] = text(snap.RenderedAt.UTC().Format(time.RFC3339Nano))
+	item["size"] = number(int64(snap.Size))
+	item["fence"] = number(snap.Fence)
+	if snap.Partial != "" {
+		item["partial"] = text(snap.Partial)
+	}
+	if !snap.Expires.IsZero() {
+		item["expires"] = number(snap.Expires.Unix())
+	}
+	const fixed = 500 // names, hash, numbers
+	return item, fixed + len(key) + len(header) + len(snap.Partial), nil
+}
+
+func decode(item map[string]types.AttributeValue) (_ *prerender.Snapshot, object string, err error) {
+	snap := &prerender.Snapshot{
+		Status: int(numberOf(item["status"])), Size: int(numberOf(item["size"])), Fence: numberOf(item["fence"]),
+		Partial: textOf(item["partial"]), Gzip: []byte{},
+	}
+	if err := json.Unmarshal([]byte(textOf(item["header"])), &snap.Header); err != nil {
+		return nil, "", fmt.Errorf("item's header: %w", err)
+	}
+	if snap.RenderedAt, err = time.Parse(time.RFC3339Nano, textOf(item["rendered"])); err != nil {
+		return nil, "", fmt.Errorf("item's time of rendering: %w", err)
+	}
+	if at := numberOf(item["expires"]); at != 0 {
+		snap.Expires = time.Unix(at, 0).UTC()
+	}
+	if b, ok := item["gzip"].(*types.AttributeValueMemberB); ok {
+		snap.Gzip = b.Value
+	}
+	return snap, textOf(item["object"]), nil
+}
+
+func itemKey(kind string, key prerender.Key) map[string]types.AttributeValue {
+	hash := sha256.Sum256([]byte(key))
+	return map[string]types.AttributeValue{"pk": text(kind + "#" + base64.RawURLEncoding.EncodeToString(hash[:]))}
+}
+
+func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+
+func number(n int64) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
+}
+
+func textOf(v types.AttributeValue) string {
+	s, _ := v.(*types.AttributeValueMemberS)
+	if s == nil {
+		return ""
+	}
+	return s.Value
+}
+
+func numberOf(v types.AttributeValue) int64 {
+	n, _ := v.(*types.AttributeValueMemberN)
+	if n == nil {
+		return 0
+	}
+	i, _ := strconv.ParseInt(n.Value, 10, 64) // nobody else writes it
+	return i
+}
+
+func (s *Store) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
