@@ -37,6 +37,26 @@ var rules = map[string]rule{
 		"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/service/dynamodb", "github.com/aws/smithy-go"}},
 	"internal/s3store": {internal: []string{"internal/prerender"}, external: []string{
 		"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/service/s3", "github.com/aws/smithy-go"}},
+	"internal/sqsqueue": {internal: []string{"internal/prerender"}, external: []string{
+		"github.com/aws/aws-sdk-go-v2/service/sqs", "github.com/aws/smithy-go"}},
+	"internal/lambdarender": {internal: []string{"internal/prerender"}, external: []string{
+		"github.com/aws/aws-sdk-go-v2/service/lambda", "github.com/aws/smithy-go"}},
+	"internal/lambdahttp": {external: []string{"github.com/aws/aws-lambda-go", "github.com/awslabs/aws-lambda-go-api-proxy"}},
+	"internal/awsclients": {external: []string{"github.com/aws/aws-sdk-go-v2"}},
+	"functions/router": {
+		internal: []string{"internal/awsclients", "internal/config", "internal/dynamo", "internal/lambdahttp", "internal/lambdarender",
+			"internal/prerender", "internal/router", "internal/s3store", "internal/sqsqueue"},
+		external: []string{"github.com/aws/aws-lambda-go"},
+	},
+	"functions/render": {
+		internal: []string{"internal/awsclients", "internal/chrome", "internal/config", "internal/dynamo", "internal/egress",
+			"internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/s3store"},
+		external: []string{"github.com/aws/aws-lambda-go"},
+	},
+	"functions/admin": {
+		internal: []string{"internal/admin", "internal/awsclients", "internal/config", "internal/dynamo", "internal/lambdahttp", "internal/prerender"},
+		external: []string{"github.com/aws/aws-lambda-go"},
+	},
 	"internal/awstest/s3server": {external: []string{"github.com/versity/versitygw"}}, // a module of its own
 	"internal/awstest":          {external: []string{"github.com/aws/aws-sdk-go-v2"}},
 	"internal/localqueue":       {internal: []string{"internal/prerender"}},

@@ -8,6 +8,9 @@
   const later = win.setTimeout.bind(win);
   const forget = win.clearTimeout.bind(win);
 
+  const collectGarbage = win.__stillpageCollect; // see flags.go
+  win.__stillpageCollect = undefined;
+
   // Service workers would outlive the page and answer for the next one. To a
   // page this looks like a browser without them, which every site that uses them
   // has to expect (they are missing in private windows and on plain HTTP).
@@ -331,7 +334,9 @@
   //             text is then, and owed how much of that work is not done
   //   traces    it may have stored something, or will when it is left
   //   watches   it reacts to more than time, so that settling may have moved it
+  // collect collects garbage, when the page has been taken.
   Object.defineProperty(win, '__stillpage', { value: Object.freeze({
+    collect() { if (collectGarbage) collectGarbage({ type: 'major', execution: 'sync', flavor: 'regular' }); },
     settle() {
       if (listensToScroll || win.onscroll || document.onscroll) {
         const root = document.scrollingElement || document.documentElement;

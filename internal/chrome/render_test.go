@@ -123,7 +123,7 @@ func TestHostileManners(t *testing.T) {
 			Object.defineProperty(document, n, { get() { throw new Error("no " + n) } });
 			for (const n of ["innerHeight", "scrollTo", "setTimeout", "prerenderReady", "name"]) try { Object.defineProperty(window, n, { get() { throw new Error("no " + n) } }) } catch {}
 			Function.prototype.call = Function.prototype.apply = Promise.prototype.then = () => { throw 3 };</script>`),
-		"/worker": html(`<p id=p></p><script>p.append("serviceWorker" in navigator ? "offered" : "missing")</script>`),
+		"/worker": html(`<p id=p></p><script>p.append("serviceWorker" in navigator ? "offered" : "missing", typeof gc, typeof __stillpageCollect)</script>`),
 		"/throws": html(`<p>kept</p><script>throw new Error("oh no")</script>`),
 	})
 	wantBody(t, render(t, url+"/dialogs"), []string{"<p>after</p>"}, nil)
@@ -131,7 +131,7 @@ func TestHostileManners(t *testing.T) {
 	for range 2 { // in a used tab too
 		wantBody(t, render(t, url+"/getters"), []string{"<p>kept</p>"}, []string{"<script"})
 	}
-	wantBody(t, render(t, url+"/worker"), []string{"missing"}, nil)
+	wantBody(t, render(t, url+"/worker"), []string{"missingundefinedundefined"}, nil)
 	if c := render(t, url+"/throws"); !strings.Contains(strings.Join(c.Warnings, "\n"), "Error: oh no") {
 		t.Errorf("warnings: got %q, want the exception", c.Warnings)
 	}

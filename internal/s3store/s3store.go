@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -42,8 +43,7 @@ type Bodies struct {
 // written, and a page that is made again daily would lose the body that it shares
 // with the day before.
 func (b *Bodies) Put(ctx context.Context, body []byte) (string, error) {
-	hash := sha256.Sum256(body)
-	name := prefix + hex.EncodeToString(hash[:])
+	name := nameOf(body)
 	_, err := b.Client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &b.Bucket, Key: &name, Body: bytes.NewReader(body),
 		ContentType: aws.String("application/gzip"),
@@ -69,10 +69,33 @@ func (b *Bodies) Get(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, b.explain("s3:GetObject", name, err)
 	}
-	if hash := sha256.Sum256(body); name != prefix+hex.EncodeToString(hash[:]) {
+	if name != nameOf(body) {
 		return nil, fmt.Errorf("object %s in bucket %s is damaged: %w", name, b.Bucket, prerender.ErrNotFound)
 	}
 	return body, nil
+}
+
+// Link returns an address by which anybody gets a body that is kept, for the given
+// time, as a compressed document of the given type.
+func (b *Bodies) Link(ctx context.Context, body []byte, contentType string, life time.Duration) (string, error) {
+	name := nameOf(body)
+	client, ok := b.Client.(*s3.Client)
+	if !ok {
+		return "", errors.New("no S3 client to sign with")
+	}
+	request, err := s3.NewPresignClient(client, s3.WithPresignExpires(life)).PresignGetObject(ctx, &s3.GetObjectInput{
+		Bucket: &b.Bucket, Key: &name,
+		ResponseContentEncoding: aws.String("gzip"), ResponseContentType: &contentType, ResponseCacheControl: aws.String("no-store"),
+	})
+	if err != nil {
+		return "", fmt.Errorf("sign %s: %w", name, err)
+	}
+	return request.URL, nil
+}
+
+func nameOf(body []byte) string {
+	hash := sha256.Sum256(body)
+	return prefix + hex.EncodeToString(hash[:])
 }
 
 // explain says what an owner can do about an error of S3.

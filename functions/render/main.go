@@ -1,0 +1,63 @@
+// Render is the Lambda function with Chromium, a container image. It makes the
+// pages that the router orders, and renews those that SQS brings.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/stillpage/stillpage/internal/awsclients"
+	"github.com/stillpage/stillpage/internal/chrome"
+	"github.com/stillpage/stillpage/internal/config"
+	"github.com/stillpage/stillpage/internal/dynamo"
+	"github.com/stillpage/stillpage/internal/egress"
+	"github.com/stillpage/stillpage/internal/lambdahttp"
+	"github.com/stillpage/stillpage/internal/lambdarender"
+	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/s3store"
+)
+
+func main() {
+	chrome.KeepIfAsked()
+	cfg, err := config.ParseFunction(os.Getenv, "STILLPAGE_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_SITES")
+	log := lambdahttp.Logger(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	if err == nil {
+		err = run(cfg, log)
+	}
+	if err != nil {
+		log.Error("render cannot start", "err", err)
+		os.Exit(1)
+	}
+}
+
+// run starts Chromium before the first event, in the time that Lambda grants a
+// start, and keeps it from event to event.
+func run(cfg config.Function, log *slog.Logger) error {
+	policy := egress.Policy{Sites: map[string]bool{}}
+	for _, site := range cfg.Sites {
+		policy.Sites[site.Origin.HostPort()] = true
+	}
+	proxy, err := egress.Start(egress.Config{Policy: policy, Log: log})
+	if err != nil {
+		return err
+	}
+	// An environment has one event at a time.
+	renderer, err := chrome.Start(context.Background(), chrome.Config{Egress: proxy, Concurrency: 1, Log: log})
+	if err != nil {
+		return err
+	}
+	store := &dynamo.Store{
+		Client: awsclients.DynamoDB(), Table: cfg.Table,
+		Bodies: &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket},
+	}
+	studio := &prerender.Studio{Renderer: renderer, Store: store, Log: log}
+	service := &prerender.Service{Store: store, Leases: store, Maker: studio, Log: log}
+	lambda.StartWithOptions(lambdarender.Serve(studio, service.Renew, cfg.Sites, log), lambda.WithEnableSIGTERM(func() {
+		renderer.Close()
+		proxy.Close()
+	}))
+	return nil
+}

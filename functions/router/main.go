@@ -1,0 +1,53 @@
+// Router is the Lambda function behind CloudFront. It answers bots from the store,
+// and has missing pages made by the render function.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/stillpage/stillpage/internal/awsclients"
+	"github.com/stillpage/stillpage/internal/config"
+	"github.com/stillpage/stillpage/internal/dynamo"
+	"github.com/stillpage/stillpage/internal/lambdahttp"
+	"github.com/stillpage/stillpage/internal/lambdarender"
+	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/router"
+	"github.com/stillpage/stillpage/internal/s3store"
+	"github.com/stillpage/stillpage/internal/sqsqueue"
+)
+
+// linkLife is how long the address of a page that is too large for an answer is
+// good for: long enough for a crawler that is slow to follow redirects.
+const linkLife = 5 * time.Minute
+
+func main() {
+	cfg, err := config.ParseFunction(os.Getenv,
+		"STILLPAGE_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES")
+	log := lambdahttp.Logger(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	if err != nil {
+		log.Error("router cannot start", "err", err)
+		os.Exit(1)
+	}
+	bodies := &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket}
+	store := &dynamo.Store{Client: awsclients.DynamoDB(), Table: cfg.Table, Bodies: bodies}
+	service := &prerender.Service{
+		Store:  store,
+		Leases: store,
+		Maker:  &lambdarender.Maker{Client: awsclients.Lambda(), Function: cfg.RenderFunction, Store: store},
+		Queue: &sqsqueue.Queue{Client: awsclients.SQS(), URL: cfg.QueueURL, Message: func(page prerender.Page) any {
+			return lambdarender.NewOrder(page, 0)
+		}},
+		Log: log,
+	}
+	spill := func(ctx context.Context, gzipped []byte, header http.Header) (string, error) {
+		return bodies.Link(ctx, gzipped, header.Get("Content-Type"), linkLife)
+	}
+	handler := &router.Handler{Sites: cfg.Sites, Service: service, Token: cfg.Token, Log: log}
+	lambda.StartWithOptions(lambdahttp.Serve(handler, spill, log), lambda.WithEnableSIGTERM(func() { log.Info("stopping") }))
+}

@@ -1,0 +1,82 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// Function is the environment of a Lambda function. Each has a part of it.
+type Function struct {
+	Table          string // of pages and leases
+	Bucket         string // of large bodies
+	QueueURL       string
+	RenderFunction string // ARN, with its alias
+	Sites          prerender.SiteList
+	Token          string
+	LogLevel       slog.Level
+}
+
+// functionVariables are read into fields of Function. A function must have those
+// that it names to ParseFunction.
+func functionVariables(f *Function) map[string]func(string) error {
+	text := func(field *string) func(string) error {
+		return func(s string) error { *field = s; return nil }
+	}
+	return map[string]func(string) error{
+		"STILLPAGE_TABLE":           text(&f.Table),
+		"STILLPAGE_BUCKET":          text(&f.Bucket),
+		"STILLPAGE_QUEUE_URL":       text(&f.QueueURL),
+		"STILLPAGE_RENDER_FUNCTION": text(&f.RenderFunction),
+		"STILLPAGE_TOKEN":           text(&f.Token),
+		"STILLPAGE_LOG_LEVEL":       func(s string) error { return f.LogLevel.UnmarshalText([]byte(s)) },
+		"STILLPAGE_SITES":           f.parseSites,
+	}
+}
+
+// ParseFunction reads a function's environment. The error names every variable
+// that is missing or wrong.
+func ParseFunction(getenv func(string) string, needed ...string) (Function, error) {
+	var f Function
+	var missing []string
+	var errs []error
+	variables := functionVariables(&f)
+	for _, name := range needed {
+		if variables[name] == nil {
+			panic("no such variable: " + name)
+		}
+		if getenv(name) == "" {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		errs = append(errs, fmt.Errorf("the environment lacks %s; template.yaml sets them", strings.Join(missing, ", ")))
+	}
+	for name, set := range variables {
+		if value := getenv(name); value != "" {
+			if err := set(value); err != nil {
+				errs = append(errs, fmt.Errorf("%s=%q: %w", name, value, err))
+			}
+		}
+	}
+	return f, errors.Join(errs...)
+}
+
+func (f *Function) parseSites(value string) error {
+	var sites []prerender.Site
+	var errs []error
+	for part := range strings.SplitSeq(value, ",") {
+		origin, err := prerender.ParseOrigin(strings.TrimSpace(part))
+		errs = append(errs, err)
+		sites = append(sites, prerender.Site{Origin: origin})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	var err error
+	f.Sites, err = prerender.NewSiteList(sites...)
+	return err
+}

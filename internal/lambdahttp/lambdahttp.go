@@ -1,0 +1,176 @@
+// Package lambdahttp serves an http.Handler as a Lambda function: the events of
+// function URLs and of API Gateway's HTTP APIs, payload version 2.0. It knows
+// nothing of pages.
+package lambdahttp
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambdacontext"
+	"github.com/awslabs/aws-lambda-go-api-proxy/httpadapter"
+)
+
+// maxBody is what fits into an answer: Lambda takes 6 MB (6,291,556 bytes) of
+// JSON, in which a compressed body is base64 and a third longer; some kilobytes
+// are the headers'.
+const maxBody = 4_600_000
+
+// Spill puts a compressed body where the client can get it, and returns its
+// address.
+type Spill func(ctx context.Context, gzipped []byte, header http.Header) (url string, err error)
+
+// Function is what aws-lambda-go runs.
+type Function func(ctx context.Context, event json.RawMessage) (events.APIGatewayV2HTTPResponse, error)
+
+// Serve makes a function of a handler. An event that is no request is answered
+// 400, a panic 500. A body that does not fit is compressed, even if nobody asked
+// for that; one that does not fit then either is left to spill, and the answer is
+// a redirect to it. spill may be nil.
+func Serve(handler http.Handler, spill Spill, log *slog.Logger) Function {
+	return func(ctx context.Context, raw json.RawMessage) (events.APIGatewayV2HTTPResponse, error) {
+		var event events.APIGatewayV2HTTPRequest
+		if err := json.Unmarshal(raw, &event); err != nil || event.RequestContext.HTTP.Method == "" {
+			log.ErrorContext(ctx, "event is no HTTP request of payload version 2.0", "err", err, "event", fmt.Sprintf("%.500s", raw))
+			return plain(http.StatusBadRequest, "The event is no HTTP request of payload version 2.0."), nil
+		}
+		adapter := httpadapter.NewV2(fit(exact(safe(handler, log), event), spill, log))
+		response, err := adapter.ProxyWithContext(ctx, event)
+		if err != nil {
+			log.ErrorContext(ctx, "event cannot be read as a request", "err", err, "event", fmt.Sprintf("%.500s", raw))
+			return plain(http.StatusBadRequest, "The request cannot be read."), nil
+		}
+		return response, nil
+	}
+}
+
+func plain(status int, text string) events.APIGatewayV2HTTPResponse {
+	return events.APIGatewayV2HTTPResponse{
+		StatusCode: status, Body: text + "\n",
+		Headers: map[string]string{"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"},
+	}
+}
+
+// exact gives the request the bytes of its path and query, which a URL has taken
+// apart and put together again, and the User-Agent that was split at its commas.
+func exact(handler http.Handler, event events.APIGatewayV2HTTPRequest) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if event.RawPath != "" {
+			r.RequestURI = event.RawPath
+			if event.RawQueryString != "" {
+				r.RequestURI += "?" + event.RawQueryString
+			}
+		}
+		for name, value := range event.Headers {
+			if http.CanonicalHeaderKey(name) == "User-Agent" {
+				r.Header.Set("User-Agent", value)
+			}
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// safe turns a panic into a 500, so that the environment lives on.
+func safe(handler http.Handler, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				log.ErrorContext(r.Context(), "handler panicked", "panic", p, "stack", string(debug.Stack()))
+				http.Error(w, "internal error", http.StatusInternalServerError)
+			}
+		}()
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// fit makes a body fit.
+func fit(handler http.Handler, spill Spill, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := &answer{header: http.Header{}, status: http.StatusOK}
+		handler.ServeHTTP(answer, r)
+		body := answer.body.Bytes()
+		if len(body) > maxBody && answer.header.Get("Content-Encoding") == "" {
+			body = compress(body)
+			answer.header.Set("Content-Encoding", "gzip")
+			answer.header.Set("Content-Length", strconv.Itoa(len(body)))
+		}
+		if len(body) > maxBody {
+			status, text := http.StatusBadGateway, "The page is too large to be answered.\n"
+			if spill != nil {
+				if url, err := spill(r.Context(), body, answer.header); err != nil {
+					log.ErrorContext(r.Context(), "body too large, and not spilled", "bytes", len(body), "err", err)
+				} else {
+					status, text = http.StatusTemporaryRedirect, "The page is large, and waits elsewhere.\n"
+					answer.header.Set("Location", url)
+				}
+			}
+			body = []byte(text)
+			answer.status = status
+			answer.header.Del("Content-Encoding")
+			answer.header.Set("Content-Type", "text/plain; charset=utf-8")
+			answer.header.Set("Content-Length", strconv.Itoa(len(body)))
+			answer.header.Set("Cache-Control", "no-store")
+		}
+		maps.Copy(w.Header(), answer.header)
+		w.WriteHeader(answer.status)
+		w.Write(body)
+	})
+}
+
+// answer is a response that is held back.
+type answer struct {
+	header http.Header
+	status int
+	sent   bool
+	body   bytes.Buffer
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if !a.sent && status >= 200 {
+		a.status, a.sent = status, true
+	}
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.sent = true
+	return a.body.Write(p)
+}
+
+func compress(body []byte) []byte {
+	var buf bytes.Buffer
+	zw := gzip.NewWriter(&buf)
+	zw.Write(body) // to memory: it does not fail
+	zw.Close()
+	return buf.Bytes()
+}
+
+// Logger writes JSON lines that carry the request's ID.
+func Logger(handler slog.Handler) *slog.Logger { return slog.New(withRequest{handler}) }
+
+type withRequest struct{ slog.Handler }
+
+func (h withRequest) Handle(ctx context.Context, record slog.Record) error {
+	if lambda, ok := lambdacontext.FromContext(ctx); ok {
+		record.AddAttrs(slog.String("requestId", lambda.AwsRequestID))
+	}
+	return h.Handler.Handle(ctx, record)
+}
+
+func (h withRequest) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return withRequest{h.Handler.WithAttrs(attrs)}
+}
+
+func (h withRequest) WithGroup(name string) slog.Handler {
+	return withRequest{h.Handler.WithGroup(name)}
+}

@@ -1,0 +1,57 @@
+package lambdarender
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// batch is an event of SQS.
+type batch struct {
+	Records []struct {
+		MessageID string `json:"messageId"`
+		Body      string `json:"body"`
+	} `json:"Records"`
+}
+
+// BatchAnswer names the messages that are to come again
+// (ReportBatchItemFailures).
+type BatchAnswer struct {
+	Failures []BatchFailure `json:"batchItemFailures"`
+}
+
+// BatchFailure is one of them.
+type BatchFailure struct {
+	MessageID string `json:"itemIdentifier"`
+}
+
+// work renews the pages of a batch, one after the other. A page whose own site is
+// at fault does not come again: its next crawler will ask for it.
+func (b batch) work(ctx context.Context, renew func(context.Context, prerender.Page) error, sites prerender.Sites, log *slog.Logger) BatchAnswer {
+	answer := BatchAnswer{Failures: []BatchFailure{}}
+	for _, record := range b.Records {
+		var order Order
+		err := json.Unmarshal([]byte(record.Body), &order)
+		var page prerender.Page
+		if err == nil {
+			page, err = order.Page(ctx, sites)
+		}
+		if err != nil {
+			log.ErrorContext(ctx, "message names no page; dropped", "message", record.MessageID, "body", record.Body, "err", err)
+			continue
+		}
+		err = renew(ctx, page)
+		switch {
+		case err == nil:
+		case errors.Is(err, prerender.ErrBusy), errors.Is(err, prerender.ErrRendererDown), errors.Is(err, prerender.ErrStopping), ctx.Err() != nil:
+			log.WarnContext(ctx, "page not renewed; it comes again", "url", page.URL, "err", err)
+			answer.Failures = append(answer.Failures, BatchFailure{record.MessageID})
+		default:
+			log.WarnContext(ctx, "page not renewed", "url", page.URL, "err", err)
+		}
+	}
+	return answer
+}

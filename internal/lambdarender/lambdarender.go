@@ -1,0 +1,248 @@
+// Package lambdarender has pages made by a render function. It holds both sides
+// of the wire: Maker, which the router function uses, and Serve, which the render
+// function is.
+//
+// An order is
+//
+//	{"origin": "https://www.example.com", "target": "/shop?a=1", "device": "desktop", "fence": 1234}
+//
+// and its answer
+//
+//	{"snapshot": {…, "gzip": "base64"}, "phases": [["navigate", 12.5], …]}
+//	{"snapshot": {…, "stored": true}}                 the body is too large, and in the store
+//	{"fault": "busy", "text": "…"}                    one of faults
+package lambdarender
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// maxInline is the longest compressed body in an answer: Lambda takes 6 MB of
+// JSON, in which it is base64.
+const maxInline = 4_000_000
+
+// Order is what is asked of a render function. The site's rules are not in it:
+// the function knows its sites, and renders no others.
+type Order struct {
+	Origin string           `json:"origin"`
+	Target string           `json:"target"`
+	Device prerender.Device `json:"device"`
+	Fence  int64            `json:"fence"`
+}
+
+// NewOrder describes a page.
+func NewOrder(page prerender.Page, fence int64) Order {
+	origin := page.Site.Origin.String()
+	return Order{Origin: origin, Target: strings.TrimPrefix(page.URL, origin), Device: page.Device, Fence: fence}
+}
+
+// Page finds the page that is ordered.
+func (o Order) Page(ctx context.Context, sites prerender.Sites) (prerender.Page, error) {
+	origin, err := prerender.ParseOrigin(o.Origin)
+	if err != nil {
+		return prerender.Page{}, fmt.Errorf("%w: %w", prerender.ErrURLInvalid, err)
+	}
+	site, err := sites.Site(ctx, origin.Host)
+	if err != nil {
+		return prerender.Page{}, err
+	}
+	if site.Origin != origin {
+		return prerender.Page{}, fmt.Errorf("origin %s, where %s is known: %w", origin, site.Origin, prerender.ErrSiteUnknown)
+	}
+	return site.Page(o.Target, o.Device)
+}
+
+type answer struct {
+	Snapshot *snapshot `json:"snapshot,omitempty"`
+	Phases   []phase   `json:"phases,omitempty"`
+	Fault    string    `json:"fault,omitempty"`
+	Text     string    `json:"text,omitempty"`
+}
+
+type snapshot struct {
+	Status     int         `json:"status"`
+	Header     http.Header `json:"header"`
+	RenderedAt time.Time   `json:"renderedAt"`
+	Expires    time.Time   `json:"expires,omitzero"`
+	Size       int         `json:"size"`
+	Partial    string      `json:"partial,omitempty"`
+	Fence      int64       `json:"fence"`
+	Gzip       []byte      `json:"gzip,omitempty"`
+	Stored     bool        `json:"stored,omitempty"`
+}
+
+type phase struct {
+	Name string  `json:"name"`
+	MS   float64 `json:"ms"`
+}
+
+// faults are the core's errors by their names on the wire.
+var faults = map[string]error{
+	"address-refused":    prerender.ErrAddressRefused,
+	"busy":               prerender.ErrBusy,
+	"content-refused":    prerender.ErrContentRefused,
+	"origin-timeout":     prerender.ErrOriginTimeout,
+	"origin-unreachable": prerender.ErrOriginUnreachable,
+	"render-timeout":     prerender.ErrRenderTimeout,
+	"renderer-down":      prerender.ErrRendererDown,
+	"site-unknown":       prerender.ErrSiteUnknown,
+	"stopping":           prerender.ErrStopping,
+	"url-invalid":        prerender.ErrURLInvalid,
+}
+
+// Client is what is used of Lambda. *lambda.Client has it. It must not try
+// again by itself: a throttled render is to be answered, not waited for.
+type Client interface {
+	Invoke(context.Context, *lambda.InvokeInput, ...func(*lambda.Options)) (*lambda.InvokeOutput, error)
+}
+
+// Maker implements prerender.Maker by a render function.
+type Maker struct {
+	Client   Client
+	Function string          // name or ARN, with its alias
+	Store    prerender.Store // where the function stores
+}
+
+// Make implements prerender.Maker.
+func (m *Maker) Make(ctx context.Context, page prerender.Page, fence int64) (*prerender.Snapshot, []prerender.Phase, error) {
+	payload, err := json.Marshal(NewOrder(page, fence))
+	if err != nil {
+		return nil, nil, fmt.Errorf("order %s: %w", page.URL, err)
+	}
+	out, err := m.Client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &m.Function, Payload: payload})
+	if err != nil {
+		return nil, nil, m.explain(page, err)
+	}
+	if out.FunctionError != nil {
+		return nil, nil, crash(page, out.Payload)
+	}
+	var a answer
+	if err := json.Unmarshal(out.Payload, &a); err != nil || a.Snapshot == nil && a.Fault == "" {
+		return nil, nil, fmt.Errorf("render %s: the render function's answer is no answer (%.200s): %w", page.URL, out.Payload, prerender.ErrRendererDown)
+	}
+	if a.Fault != "" {
+		fault, known := faults[a.Fault]
+		if !known {
+			fault = prerender.ErrRendererDown
+		}
+		return nil, nil, fmt.Errorf("render %s: %s: %w", page.URL, a.Text, fault)
+	}
+	snap := a.Snapshot.snapshot()
+	if a.Snapshot.Stored {
+		stored, err := m.Store.Get(ctx, page.Key)
+		if err != nil {
+			return nil, nil, fmt.Errorf("render %s: its large body: %w: %w", page.URL, prerender.ErrRendererDown, err)
+		}
+		snap = stored
+	}
+	var phases []prerender.Phase
+	for _, p := range a.Phases {
+		phases = append(phases, prerender.Phase{Name: p.Name, Duration: time.Duration(p.MS * float64(time.Millisecond))})
+	}
+	return snap, phases, nil
+}
+
+// explain translates the errors of an invocation, and says what an owner can do.
+func (m *Maker) explain(page prerender.Page, err error) error {
+	var throttled *types.TooManyRequestsException
+	var missing *types.ResourceNotFoundException
+	var api smithy.APIError
+	switch {
+	case errors.As(err, &throttled):
+		return fmt.Errorf("render %s: the render function's concurrency is in use (%s): %w", page.URL, throttled.Reason, prerender.ErrBusy)
+	case errors.As(err, &missing):
+		return fmt.Errorf("render %s: function %s does not exist: %w: %w", page.URL, m.Function, prerender.ErrRendererDown, err)
+	case errors.As(err, &api) && api.ErrorCode() == "AccessDeniedException":
+		return fmt.Errorf("render %s: allow lambda:InvokeFunction on %s to this function's role: %w: %w", page.URL, m.Function, prerender.ErrRendererDown, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("render %s: %w: %w", page.URL, prerender.ErrRenderTimeout, err)
+	default:
+		return fmt.Errorf("render %s: lambda:InvokeFunction on %s: %w: %w", page.URL, m.Function, prerender.ErrRendererDown, err)
+	}
+}
+
+// crash reads what Lambda says of a function that has not answered.
+func crash(page prerender.Page, payload []byte) error {
+	var said struct {
+		ErrorMessage string `json:"errorMessage"`
+		ErrorType    string `json:"errorType"`
+	}
+	json.Unmarshal(payload, &said) // whatever it is, it is shown
+	if strings.Contains(said.ErrorMessage, "Task timed out") {
+		return fmt.Errorf("render %s: %s: %w", page.URL, said.ErrorMessage, prerender.ErrRenderTimeout)
+	}
+	return fmt.Errorf("render %s: the render function has failed: %s %s: %w", page.URL, said.ErrorType, said.ErrorMessage, prerender.ErrRendererDown)
+}
+
+// Function is what aws-lambda-go runs.
+type Function func(ctx context.Context, event json.RawMessage) (any, error)
+
+// Serve makes a function of a Maker and the service that renews stale pages. Its
+// events are orders, and batches of SQS with an order a message.
+func Serve(maker prerender.Maker, renew func(context.Context, prerender.Page) error, sites prerender.Sites, log *slog.Logger) Function {
+	return func(ctx context.Context, event json.RawMessage) (any, error) {
+		var batch batch
+		if err := json.Unmarshal(event, &batch); err == nil && len(batch.Records) > 0 {
+			return batch.work(ctx, renew, sites, log), nil
+		}
+		var order Order
+		if err := json.Unmarshal(event, &order); err != nil || order.Origin == "" {
+			log.ErrorContext(ctx, "event is no order and no batch", "err", err, "event", fmt.Sprintf("%.500s", event))
+			return fault(fmt.Errorf("the event is no order: %w", prerender.ErrURLInvalid)), nil
+		}
+		page, err := order.Page(ctx, sites)
+		if err != nil {
+			return fault(err), nil
+		}
+		snap, phases, err := maker.Make(ctx, page, order.Fence)
+		if err != nil {
+			log.WarnContext(ctx, "page not made", "url", page.URL, "err", err)
+			return fault(err), nil
+		}
+		return newAnswer(snap, phases), nil
+	}
+}
+
+func fault(err error) answer {
+	for name, core := range faults {
+		if errors.Is(err, core) {
+			return answer{Fault: name, Text: err.Error()}
+		}
+	}
+	return answer{Fault: "renderer-down", Text: err.Error()}
+}
+
+func newAnswer(s *prerender.Snapshot, phases []prerender.Phase) answer {
+	a := answer{Snapshot: &snapshot{
+		Status: s.Status, Header: s.Header, RenderedAt: s.RenderedAt, Expires: s.Expires, Size: s.Size, Partial: s.Partial, Fence: s.Fence, Gzip: s.Gzip,
+	}}
+	if len(s.Gzip) > maxInline {
+		if s.Expires.IsZero() { // it was not stored, and this is the only way out
+			return fault(fmt.Errorf("a page of %d compressed bytes that is not kept is too large to be handed over: %w", len(s.Gzip), prerender.ErrContentRefused))
+		}
+		a.Snapshot.Gzip, a.Snapshot.Stored = nil, true
+	}
+	for _, p := range phases {
+		a.Phases = append(a.Phases, phase{p.Name, float64(p.Duration) / float64(time.Millisecond)})
+	}
+	return a
+}
+
+func (s *snapshot) snapshot() *prerender.Snapshot {
+	return &prerender.Snapshot{
+		Status: s.Status, Header: s.Header, RenderedAt: s.RenderedAt, Expires: s.Expires, Size: s.Size, Partial: s.Partial, Fence: s.Fence, Gzip: s.Gzip,
+	}
+}
