@@ -71,7 +71,7 @@ func percentile(values []time.Duration, p int) time.Duration {
 	return sorted[max(0, (len(sorted)*p+99)/100-1)]
 }
 
-// runner is a row's renderer, started for a level and warm.
+// runner is a row's renderer, started for a level.
 type runner struct {
 	row     row
 	level   int
@@ -81,8 +81,8 @@ type runner struct {
 	givenUp bool
 }
 
-// begin starts a renderer and has each place render two pages at least, for
-// caches, compiled code and tabs.
+// begin starts a renderer and warms it up: of each kind of page, every place
+// renders two at least, for caches, compiled code and tabs.
 func begin(ctx context.Context, env *environment, r row, level int, pages ...string) (*runner, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -76,7 +76,7 @@ func (r *report) markdown() string {
 	}
 	section("Other pages, 1 at a time", "`/static` has no script; `/timer` shows its content after `setTimeout` of 4 s.\n\n"+r.otherPages().markdown())
 	section("The rows", r.rowList())
-	section("How it was measured", fmt.Sprintf(method, turnWindow(1), turnWindow(2), r.plan.window))
+	section("How it was measured", fmt.Sprintf(method, turnWindow(1).Seconds(), turnWindow(2).Seconds(), r.plan.window.Seconds()))
 	section("Noise", r.noise()+"\n")
 	if len(r.faults) > 0 {
 		section("Not measured", "- "+strings.Join(r.faults, "\n- ")+"\n")
@@ -107,7 +107,7 @@ const method = `- **The site** is ` + "`bench/site`" + `, a React 19 app with Re
   every row gets one turn a round, in another order each time, while the others idle. The turns of a round are seconds apart, so
   that what changes the machine's speed for longer is the same for all: ratios are taken within rounds, and their median counts.
 - **A turn** is a load of N at a time: each place asks for the next page when the last is there, and every page is asked for once.
-  The first N pages are thrown away. Then whole multiples of N count until %s are over at 1 at a time, %s at more. It begins and ends
+  The first N pages are thrown away. Then whole multiples of N count until %.1f s are over at 1 at a time, %.1f s at more. It begins and ends
   with the end of a page, so that what is under way at both ends evens out, and the next turn waits until nothing is.
   Nothing is cached but what Chromium caches by itself.
 - **Disturbance**: a turn during which other processes, the idle rows among them, used more than a tenth of the machine, together
@@ -119,8 +119,8 @@ const method = `- **The site** is ` + "`bench/site`" + `, a React 19 app with Re
 - **Saturation** is the level at which a row does most pages a second, by the median. Where that is the same level for stillpage and
   a peer, their ratio is taken within rounds; where it is not, it is that of the medians, and the machine's speed is in it. "The
   oracle's" CPU is that of its turns at stillpage's level.
-- **Memory** is measured apart, before the turns of 4 and of 8 at a time: each row is started alone, warmed up, and loaded at that level for %s,
-  and its times are thrown away. It is the sum of the proportional set sizes (PSS) of the same processes, every 250 ms, so that
+- **Memory** is measured apart, before the turns of 4 and of 8 at a time: each row is started alone and loaded at that level for
+  %.0f s after its first pages, and its times are thrown away. It is the sum of the proportional set sizes (PSS) of the same processes, every 250 ms, so that
   memory that is shared counts once. Chromium's program file is a part of it, and would be a smaller one if other browsers ran on
   the machine; the figure without files does not depend on them.
 - **Chromium** is the same binary for all, each with its renderer's own flags; the peers get in addition flags that keep it from the

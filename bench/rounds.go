@@ -63,7 +63,7 @@ func (s *session) weighAll(ctx context.Context, level int) {
 }
 
 func (s *session) weigh(ctx context.Context, r row, level int) (usage, error) {
-	run, err := begin(ctx, s.env, r, level, "/items")
+	run, err := begin(ctx, s.env, r, level)
 	if err != nil {
 		return usage{}, err
 	}
@@ -137,10 +137,12 @@ func (s *session) takePatiently(ctx context.Context, t turn) (sample, error) {
 	}
 }
 
-// turnWindow is short, so that the turns of a round are close to each other.
+// turnWindow is the least that counts of a turn. It is short, so that the turns
+// of a round are close to each other; to end with a whole round of the places
+// takes half a second more, and slow rows one or two.
 func turnWindow(level int) time.Duration {
 	if level == 1 {
 		return 1200 * time.Millisecond
 	}
-	return 2 * time.Second
+	return 1500 * time.Millisecond
 }

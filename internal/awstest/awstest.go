@@ -38,11 +38,14 @@ const AccessKey, SecretKey = "stillpage", "stillpage-secret"
 // startTimeout: a Java machine starts in two seconds on an idle machine.
 const startTimeout = 60 * time.Second
 
-// Main runs the tests and stops what they have started.
+// Main runs the tests, stops what they have started, and cleans up.
 //
 //	func TestMain(m *testing.M) { awstest.Main(m) }
-func Main(m *testing.M) {
+func Main(m *testing.M, cleanUp ...func()) {
 	code := m.Run()
+	for _, f := range cleanUp {
+		f()
+	}
 	for _, s := range []*service{&dynamoDB, &objects} {
 		s.stop()
 	}

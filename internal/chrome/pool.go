@@ -33,10 +33,9 @@ const (
 
 	// collectEvery is after how many pages a tab's garbage is collected. Chromium
 	// would do it when the page is idle, which none here ever is: without it, four
-	// tabs held 770 MB after 300 pages of a React app. It is 2 % of the work; what
-	// HeapProfiler.collectGarbage does was twice that, since it forgets compiled
-	// scripts too.
-	collectEvery = 20
+	// tabs held 770 MB after 300 pages of a React app. It is 3 % of the work, and
+	// more with HeapProfiler.collectGarbage, which forgets compiled scripts too.
+	collectEvery = 10
 )
 
 // tabKind is what a tab is kept for: pages of one site, for one device. The

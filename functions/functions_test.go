@@ -1,0 +1,435 @@
+// Package functions_test runs the three functions as they are deployed, built
+// binaries under the Runtime API, behind the real edge function and in front of
+// DynamoDB Local, an S3 server and a queue. Only CloudFront's own work is left out.
+package functions_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/stillpage/stillpage/internal/awstest"
+	"github.com/stillpage/stillpage/internal/edge"
+	"github.com/stillpage/stillpage/internal/lambdatest"
+)
+
+var binaries string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "stillpage-functions-")
+	if err == nil {
+		binaries = dir
+		for _, name := range []string{"router", "render", "admin"} {
+			build := exec.Command("go", "build", "-tags", "lambda.norpc", "-o", filepath.Join(dir, name), "./"+name)
+			build.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if out, failed := build.CombinedOutput(); failed != nil {
+				err = fmt.Errorf("build %s: %w\n%s", name, failed, out)
+			}
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	awstest.Main(m, func() { os.RemoveAll(dir) })
+}
+
+// account is an installation.
+type account struct {
+	t       *testing.T
+	lambda  *lambdatest.Service
+	queue   *awstest.SQS
+	front   *httptest.Server // CloudFront: the edge function, and what it chooses
+	renders *atomic.Int32    // documents that the site has given to Stillpage's browser
+	env     []string
+	table   string
+	version atomic.Int32 // of the site
+}
+
+const agent = "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; GPTBot/1.2; +https://openai.com/gptbot"
+
+func install(t *testing.T) *account {
+	a := &account{t: t, lambda: lambdatest.Start(t), queue: awstest.StartSQS(t), renders: new(atomic.Int32)}
+	app := httptest.NewServer(http.HandlerFunc(a.site))
+	t.Cleanup(app.Close)
+	appURL, err := url.Parse(app.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The site's public address is the edge's, so that Stillpage's own browser
+	// passes it as everybody does.
+	front, err := edge.New(appURL, http.HandlerFunc(a.functionURL), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.front = httptest.NewServer(front)
+	t.Cleanup(a.front.Close)
+	a.table = awstest.Table(t)
+	a.env = []string{
+		"AWS_ACCESS_KEY_ID=" + awstest.AccessKey, "AWS_SECRET_ACCESS_KEY=" + awstest.SecretKey,
+		"AWS_ENDPOINT_URL_DYNAMODB=" + awstest.DynamoDBEndpoint(t), "AWS_ENDPOINT_URL_S3=" + awstest.S3Endpoint(t),
+		"AWS_ENDPOINT_URL_SQS=" + a.queue.Endpoint, "AWS_ENDPOINT_URL_LAMBDA=" + a.lambda.URL,
+		"STILLPAGE_TABLE=" + a.table, "STILLPAGE_BUCKET=" + awstest.Bucket(t), "STILLPAGE_QUEUE_URL=" + a.queue.QueueURL,
+		"STILLPAGE_RENDER_FUNCTION=arn:aws:lambda:us-east-1:123456789012:function:render:live",
+		"STILLPAGE_SITES=" + a.front.URL,
+	}
+	a.deploy("router", 25*time.Second, 0)
+	a.deploy("render", 30*time.Second, 2)
+	a.deploy("admin", 10*time.Second, 0)
+	return a
+}
+
+func (a *account) deploy(name string, timeout time.Duration, reserved int) {
+	a.lambda.Deploy(lambdatest.Function{
+		Name: name, Command: []string{filepath.Join(binaries, name)}, Env: a.env, Timeout: timeout, Reserved: reserved,
+	})
+}
+
+// site is a shop whose pages are made by script.
+func (a *account) site(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/api/"):
+		fmt.Fprintf(w, "content %d of %s", a.version.Load(), strings.TrimPrefix(r.URL.Path, "/api"))
+		return
+	case r.URL.Path == "/crash":
+		a.renders.Add(1)
+		time.Sleep(3 * time.Second) // time for the test to kill the function
+	default:
+		if strings.Contains(r.UserAgent(), "Stillpage") {
+			a.renders.Add(1)
+		}
+	}
+	w.Header().Set("Content-Type", "text/html")
+	size := 0
+	fmt.Sscanf(r.URL.Path, "/large/%d", &size)
+	fmt.Fprintf(w, `<!DOCTYPE html><title>Shop</title><div id=root></div><script>
+fetch("/api" + location.pathname).then((r) => r.text()).then((t) => {
+	root.textContent = t;
+	if (%[1]d) { const bytes = new Uint8Array(%[1]d); for (let i = 0; i < bytes.length; i += 65536) crypto.getRandomValues(bytes.subarray(i, i + 65536));
+		root.append(Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("")) }
+})</script>`, size)
+}
+
+// functionURL is what CloudFront and Lambda make of a request to the router.
+func (a *account) functionURL(w http.ResponseWriter, r *http.Request) {
+	event := events.LambdaFunctionURLRequest{
+		Version: "2.0", RawPath: r.URL.EscapedPath(), RawQueryString: r.URL.RawQuery, Headers: map[string]string{},
+		RequestContext: events.LambdaFunctionURLRequestContext{
+			DomainName: "abc.lambda-url.us-east-1.on.aws",
+			HTTP:       events.LambdaFunctionURLRequestContextHTTPDescription{Method: r.Method, Path: r.URL.Path, Protocol: "HTTP/1.1", SourceIP: "203.0.113.1", UserAgent: r.UserAgent()},
+		},
+	}
+	for name, values := range r.Header {
+		event.Headers[strings.ToLower(name)] = strings.Join(values, ",")
+	}
+	event.Headers["host"] = event.RequestContext.DomainName
+	event.Headers["authorization"] = "AWS4-HMAC-SHA256 Credential=…" // by OAC
+	raw, err := json.Marshal(event)
+	if err != nil {
+		a.t.Error(err)
+	}
+	a.answer(w, r, "router", raw)
+}
+
+func (a *account) answer(w http.ResponseWriter, r *http.Request, function string, event []byte) {
+	result, err := a.lambda.Invoke(r.Context(), function, event)
+	var answer events.APIGatewayV2HTTPResponse
+	if err != nil || result.FunctionError != "" || json.Unmarshal(result.Payload, &answer) != nil {
+		http.Error(w, fmt.Sprintf("Internal Server Error: %v %s", err, result.Payload), http.StatusBadGateway) // as a function URL answers
+		return
+	}
+	for name, value := range answer.Headers {
+		w.Header().Set(name, value)
+	}
+	w.WriteHeader(answer.StatusCode)
+	body := []byte(answer.Body)
+	if answer.IsBase64Encoded {
+		body, _ = base64.StdEncoding.DecodeString(answer.Body)
+	}
+	w.Write(body)
+}
+
+// want asks as a bot does, and compares status, cache state and a part of the body.
+func (a *account) want(path string, status int, cache, text string) *http.Response {
+	a.t.Helper()
+	request, err := http.NewRequest(http.MethodGet, a.front.URL+path, nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	request.Header.Set("User-Agent", agent)
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if response.StatusCode != status || response.Header.Get("X-Stillpage-Cache") != cache || !strings.Contains(string(body), text) {
+		a.t.Errorf("%s: got %d, cache %q, %q, body %.300s\nwant %d, cache %q, and %q in the body\nrouter's log: %s\nrender's log: %s", path,
+			response.StatusCode, response.Header.Get("X-Stillpage-Cache"), response.Header.Get("X-Stillpage-Reason"), body, status, cache, text,
+			a.lambda.Log("router"), a.lambda.Log("render"))
+	}
+	return response
+}
+
+func TestLifeOfAPage(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.want("/shop?b=2&a=1", 200, "miss", "content 0 of /shop")
+	a.want("/shop?a=1&b=2&utm_source=x", 200, "hit", "content 0 of /shop")
+	if n := a.renders.Load(); n != 1 {
+		t.Errorf("the site was rendered %d times, want once", n)
+	}
+	response := a.want("/shop?b=2&a=1", 200, "hit", "content 0")
+	if got := response.Header.Get("Content-Type"); got != "text/html; charset=utf-8" {
+		t.Errorf("content type: got %q", got)
+	}
+	// A person gets the app.
+	res, err := http.Get(a.front.URL + "/shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, _ := io.ReadAll(res.Body); !strings.Contains(string(body), "<script>") || res.Header.Get("X-Stillpage-Cache") != "" {
+		t.Errorf("a person got %s", body)
+	}
+}
+
+// A page that is a day old is answered as it is and made again by way of the queue,
+// once for all who ask. A queue that refuses costs nobody an answer.
+func TestStalePage(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.want("/news", 200, "miss", "content 0")
+	a.version.Store(1)
+	a.age(25 * time.Hour)
+	a.queue.Refuse(true)
+	a.want("/news", 200, "stale", "content 0")
+	if log := a.lambda.Log("router"); !strings.Contains(log, "allow sqs:SendMessage") {
+		t.Errorf("the log does not say what to mend: %s", log)
+	}
+	a.queue.Refuse(false)
+	for range 3 {
+		a.want("/news", 200, "stale", "content 0")
+	}
+	if n := a.queue.Len(); n != 1 {
+		t.Fatalf("got %d messages, want 1", n)
+	}
+	renew := func(event []byte) []byte {
+		result, err := a.lambda.Invoke(t.Context(), "render", event)
+		if err != nil {
+			return []byte(`{"batchItemFailures":[]}`)
+		}
+		return result.Payload
+	}
+	if left := a.queue.Deliver(t, renew); left != 0 {
+		t.Errorf("%d messages are left", left)
+	}
+	a.want("/news", 200, "hit", "content 1")
+}
+
+// age makes all pages older.
+func (a *account) age(d time.Duration) {
+	a.t.Helper()
+	db, table := awstest.DynamoDB(a.t), a.table
+	pages, err := db.Scan(a.t.Context(), &dynamodb.ScanInput{TableName: &table, FilterExpression: aws.String("attribute_exists(rendered)")})
+	if err != nil || len(pages.Items) == 0 {
+		a.t.Fatalf("pages in the table: %v, %v", pages, err)
+	}
+	for _, item := range pages.Items {
+		item["rendered"] = &types.AttributeValueMemberS{Value: time.Now().Add(-d).UTC().Format(time.RFC3339Nano)}
+		if _, err := db.PutItem(a.t.Context(), &dynamodb.PutItemInput{TableName: &table, Item: item}); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
+// Without its table, Stillpage renders every page for each bot, and says why.
+func TestTableRefuses(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.env = append(a.env, "STILLPAGE_TABLE=no-such-table") // the last one counts
+	a.deploy("router", 25*time.Second, 0)
+	a.deploy("render", 30*time.Second, 2)
+	a.want("/a", 200, "miss", "content 0 of /a")
+	a.want("/a", 200, "miss", "content 0 of /a")
+	for name, action := range map[string]string{"router": "dynamodb:GetItem", "render": "dynamodb:PutItem"} {
+		if log := a.lambda.Log(name); !strings.Contains(log, action) || !strings.Contains(log, "no-such-table does not exist") {
+			t.Errorf("%s's log does not say what to mend: %s", name, log)
+		}
+	}
+}
+
+// What is no request is answered, and the environment lives on.
+func TestMalformedEvents(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	for _, event := range []string{`null`, `[]`, `"text"`, `{"version":"1.0","httpMethod":"GET","path":"/"}`, `{"version":"2.0","rawPath":"/","requestContext":{}}`} {
+		for name, want := range map[string]string{"router": `"statusCode":400`, "admin": `"statusCode":400`, "render": `"fault":"url-invalid"`} {
+			result, err := a.lambda.Invoke(t.Context(), name, []byte(event))
+			if err != nil || result.FunctionError != "" || !strings.Contains(string(result.Payload), want) {
+				t.Errorf("%s of %s: got %v, %+v, want %s", name, event, err, string(result.Payload), want)
+			}
+		}
+	}
+	for _, name := range []string{"router", "admin", "render"} {
+		if n := a.lambda.Environments(name); n != 1 {
+			t.Errorf("%s has %d environments, want the one that it began with", name, n)
+		}
+	}
+	// A render function renders its own sites only, whoever asks.
+	result, err := a.lambda.Invoke(t.Context(), "render", []byte(`{"origin":"http://169.254.169.254","target":"/latest/meta-data","device":"desktop"}`))
+	if err != nil || !strings.Contains(string(result.Payload), `"fault":"site-unknown"`) {
+		t.Errorf("a foreign site: got %v %s", err, result.Payload)
+	}
+}
+
+// Ten bots at once at ten environments of the router: one render.
+func TestOneRenderForMany(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	done := make(chan bool)
+	for range 10 {
+		go func() {
+			defer func() { done <- true }()
+			request, _ := http.NewRequest(http.MethodGet, a.front.URL+"/busy", nil)
+			request.Header.Set("User-Agent", agent)
+			response, err := http.DefaultTransport.RoundTrip(request)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			body, _ := io.ReadAll(response.Body)
+			response.Body.Close()
+			if response.StatusCode != 200 || !bytes.Contains(body, []byte("content 0 of /busy")) {
+				t.Errorf("got %d %s", response.StatusCode, body)
+			}
+		}()
+	}
+	for range 10 {
+		<-done
+	}
+	if n := a.renders.Load(); n != 1 {
+		t.Errorf("got %d renders, want 1", n)
+	}
+	if n := a.lambda.Environments("router"); n < 2 {
+		t.Errorf("got %d environments of the router, want several", n)
+	}
+}
+
+func TestLargePages(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	// 1 MB of noise is half a megabyte when compressed: in S3, and handed over.
+	a.want("/large/500000", 200, "miss", "content 0")
+	a.want("/large/500000", 200, "hit", "content 0")
+	// 12 MB, 6 when compressed: more than an answer holds, so it waits in S3.
+	for _, cache := range []string{"miss", "hit"} {
+		response := a.want("/large/6000000", http.StatusTemporaryRedirect, cache, "waits elsewhere")
+		link, err := http.Get(response.Header.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(link.Body)
+		link.Body.Close()
+		if link.StatusCode != 200 || len(body) < 12_000_000 || link.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+			t.Errorf("the link gives %d, %d bytes of %q", link.StatusCode, len(body), link.Header.Get("Content-Type"))
+		}
+	}
+}
+
+func TestRenderFunctionInTrouble(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.want("/kept", 200, "miss", "content 0")
+
+	a.lambda.Throttle("render", true)
+	a.want("/kept", 200, "hit", "content 0")
+	if response := a.want("/new", http.StatusServiceUnavailable, "", "busy"); response.Header.Get("Retry-After") == "" {
+		t.Error("503 without Retry-After")
+	}
+	a.lambda.Throttle("render", false)
+	a.want("/new", 200, "miss", "content 0 of /new")
+
+	// Frozen, and something has killed Chromium meanwhile.
+	a.lambda.Processes("render", func(pid int, command string) {
+		if strings.Contains(command, "--type=zygote") || strings.Contains(command, "--type=renderer") {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	a.want("/after-crash", 200, "miss", "content 0 of /after-crash")
+
+	// The whole function dies in the middle of a page.
+	answered := make(chan bool)
+	go func() {
+		a.want("/crash", http.StatusServiceUnavailable, "", "renderer-unavailable")
+		close(answered)
+	}()
+	for a.renders.Load() < 4 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	a.lambda.Processes("render", func(pid int, command string) {
+		if strings.HasSuffix(strings.TrimSpace(command), "/render") {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	<-answered
+	a.want("/after-death", 200, "miss", "content 0 of /after-death")
+}
+
+func TestAdmin(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	event, err := os.ReadFile("testdata/httpapi-status.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	a.answer(w, httptest.NewRequest("GET", "/", nil), "admin", event)
+	if w.Code != 200 || !strings.Contains(w.Body.String(), a.front.URL) || !strings.Contains(w.Body.String(), `"healthy": true`) {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
+
+// A function that was deployed wrongly says what it lacks, all of it.
+func TestMissingEnvironment(t *testing.T) {
+	t.Parallel()
+	for name, variables := range map[string][]string{
+		"router": {"STILLPAGE_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES"},
+		"render": {"STILLPAGE_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_SITES"},
+		"admin":  {"STILLPAGE_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_SITES"},
+	} {
+		cmd := exec.Command(filepath.Join(binaries, name))
+		cmd.Env = []string{"STILLPAGE_LOG_LEVEL=loud"}
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			t.Errorf("%s starts without an environment", name)
+		}
+		for _, variable := range append(variables, "STILLPAGE_LOG_LEVEL") {
+			if !strings.Contains(string(out), variable) {
+				t.Errorf("%s does not name %s: %s", name, variable, out)
+			}
+		}
+	}
+}
