@@ -5,7 +5,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint build generate fuzz deps
+.PHONY: help run test bench lint lint-templates build generate fuzz deps package deploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ lint: ## gofmt, go vet, staticcheck, govulncheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 	@GOVULNCHECK=$(GOVULNCHECK) scripts/govulncheck.sh
+	scripts/lint-templates.sh
+
+lint-templates: ## cfn-lint, on template.yaml, its translation and infra
+	scripts/lint-templates.sh
 
 build: ## build bin/stillpage
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/stillpage ./cmd/stillpage
@@ -41,3 +45,15 @@ fuzz: ## run every fuzz target for a minute (FUZZTIME=1m)
 
 deps: ## install Chromium and fonts if they are missing (Debian, Ubuntu)
 	@scripts/deps.sh
+
+# `make deploy ENV=prod`; the environments are in samconfig.toml.
+ENV ?= dev
+
+# SAM's Go builder takes its flags from the environment only.
+package: export CGO_ENABLED = 0
+package: export GOFLAGS = -trimpath -tags=lambda.norpc '-ldflags=-s -X main.version=$(VERSION)'
+package: ## build the functions and the image for AWS, with SAM and Docker
+	sam build --config-env $(ENV)
+
+deploy: package ## deploy to AWS what samconfig.toml describes: ENV=dev or ENV=prod
+	sam deploy --config-env $(ENV)

@@ -41,6 +41,7 @@ var rules = map[string]rule{
 		"github.com/aws/aws-sdk-go-v2/service/sqs", "github.com/aws/smithy-go"}},
 	"internal/lambdarender": {internal: []string{"internal/prerender"}, external: []string{
 		"github.com/aws/aws-sdk-go-v2/service/lambda", "github.com/aws/smithy-go"}},
+	"internal/lambdatest": {},
 	"internal/lambdahttp": {external: []string{"github.com/aws/aws-lambda-go", "github.com/awslabs/aws-lambda-go-api-proxy"}},
 	"internal/awsclients": {external: []string{"github.com/aws/aws-sdk-go-v2"}},
 	"functions/router": {

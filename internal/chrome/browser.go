@@ -3,8 +3,10 @@ package chrome
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +26,7 @@ type process struct {
 	ctx       context.Context // chromedp's; ends when Chromium does
 	stop      func()          // kills Chromium and returns when nothing of it is left
 	lost      <-chan struct{} // closed when Chromium is gone
+	dir       string          // of its files
 	pid       int             // of the keeper, the leader of its session
 	product   string          // "Chrome/156.0.0.0"
 	userAgent string          // without "Headless"
@@ -33,6 +36,7 @@ type process struct {
 
 	// Of the renderer, under its lock.
 	users   int // renders that have it
+	used    time.Time
 	renders int // so far
 }
 
@@ -52,6 +56,28 @@ func (p *process) memory() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
+// disk returns how many bytes its files have.
+func (p *process) disk() int64 {
+	var bytes int64
+	filepath.WalkDir(p.dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			if info, err := entry.Info(); err == nil { // it may be gone
+				bytes += info.Size()
+			}
+		}
+		return nil
+	})
+	return bytes
+}
+
+// answers says whether Chromium does, within a time that is long for it.
+func (p *process) answers(ctx context.Context) bool {
+	patient, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	_, err := cdp.Call(patient, chromedp.FromContext(p.ctx).Browser, browser.GetVersion, cdp.Empty{})
+	return err == nil || ctx.Err() != nil
+}
+
 // startProcess starts Chromium under a keeper. ctx can end the start, and means
 // nothing to Chromium afterwards.
 func startProcess(ctx context.Context, path, proxy string, log *slog.Logger) (*process, error) {
@@ -69,7 +95,7 @@ func startProcess(ctx context.Context, path, proxy string, log *slog.Logger) (*p
 	life, stopBrowser := chromedp.NewContext(allocator, chromedp.WithBrowserOption(chromedp.WithBrowserLogf(
 		func(format string, args ...any) { log.Debug("chromedp: " + fmt.Sprintf(format, args...)) },
 	)))
-	p := &process{ctx: life, pid: k.cmd.Process.Pid, pipe: k.pipe}
+	p := &process{ctx: life, dir: dir, pid: k.cmd.Process.Pid, pipe: k.pipe, used: time.Now()}
 	p.stop = sync.OnceFunc(func() {
 		stopBrowser()
 		k.stop()

@@ -274,6 +274,30 @@ Promise.allSettled(tries).then((r) => p.append(r.map((x) => x.status + (x.value 
 }
 
 // A Chromium that never comes up must not hold up anybody longer than they wait.
+// A machine that was frozen wakes up with a Chromium that does not.
+func TestChromiumHangsAfterPause(t *testing.T) {
+	r, tmp := own(t, loopback, 1, func(c *chrome.Config) { c.LongIdle = time.Nanosecond })
+	url := serve(t, map[string]http.HandlerFunc{"/": html("<p>done</p>")})
+	renderDone := func() {
+		t.Helper()
+		c, err := captureWith(t, r, url+"/", prerender.DefaultTimeout, chrome.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantBody(t, c, []string{"<p>done</p>"}, nil)
+	}
+	renderDone() // its tab is warm
+	for pid, line := range processes(t, tmp) {
+		if !strings.Contains(line, "--type=") && !strings.Contains(line, "chromium-keeper") {
+			syscall.Kill(pid, syscall.SIGSTOP)
+		}
+	}
+	renderDone()
+	if n := r.Stats().Starts; n != 2 {
+		t.Errorf("got %d starts, want 2", n)
+	}
+}
+
 func TestChromiumThatHangs(t *testing.T) {
 	proxy, err := egress.Start(egress.Config{Log: quiet})
 	if err != nil {

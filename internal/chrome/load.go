@@ -48,6 +48,8 @@ type load struct {
 	traces     bool // the page may have left something in its tab
 	heldAtLast bool // prerenderReady was false when the page was last looked at
 
+	world runtime.ExecutionContextID // for serialise; 0: not made yet
+
 	changed chan struct{}                  // has a value when something below has changed
 	files   chan *fetch.EventRequestPaused // see file
 	orders  sync.WaitGroup                 // under way, see order
@@ -268,17 +270,27 @@ func (l *load) navigationError(text string) error {
 // what it uses.
 func (l *load) serialise(ctx context.Context) (serialised, error) {
 	var s serialised
-	// The name matters: a world without one is a new one each time, and none is
-	// ever freed. Two hundred pages took 150 MB and twice the time.
+	world := l.world
+	l.world = 0 // if the page has reloaded itself, it is gone
+	if world == 0 {
+		var err error
+		if world, err = l.makeWorld(ctx); err != nil {
+			return s, fmt.Errorf("serialise: %w", err)
+		}
+	}
+	expression := fmt.Sprintf("(%s)({ declarative: %t })", serialiser, l.page.Site.Rendering.DeclarativeShadow)
+	err := l.evaluate(ctx, expression, world, &s)
+	return s, err
+}
+
+// makeWorld returns the isolated world. The name matters: a world without one is
+// a new one each time, and none is ever freed. Two hundred pages took 150 MB and
+// twice the time.
+func (l *load) makeWorld(ctx context.Context) (runtime.ExecutionContextID, error) {
 	world, err := cdp.Call(ctx, l.tab.target, page.CreateIsolatedWorld, page.CreateIsolatedWorldParams{
 		FrameID: l.mainFrame(), WorldName: "stillpage",
 	})
-	if err != nil {
-		return s, fmt.Errorf("serialise: %w", err)
-	}
-	expression := fmt.Sprintf("(%s)({ declarative: %t })", serialiser, l.page.Site.Rendering.DeclarativeShadow)
-	err = l.evaluate(ctx, expression, world.ExecutionContextID, &s)
-	return s, err
+	return world.ExecutionContextID, err
 }
 
 // evaluate runs an expression in a world (0: the page's own) and decodes its value.

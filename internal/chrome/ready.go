@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -186,7 +187,12 @@ type settled struct {
 // settle has the page looked at from top to end.
 func (l *load) settle(ctx context.Context) (settled, error) {
 	var s settled
+	var beside sync.WaitGroup
+	if l.world == 0 { // it is wanted soon, and the way there and back is the most of it
+		beside.Go(func() { l.world, _ = l.makeWorld(ctx) })
+	}
 	err := l.evaluate(ctx, "window.__stillpage.settle()", 0, &s)
+	beside.Wait()
 	l.heldAtLast = s.Held
 	l.traces = l.traces || s.Traces || s.Background || err != nil
 	return s, err

@@ -46,6 +46,10 @@ type Config struct {
 	MostRenders int
 	MostMemory  int64
 
+	// LongIdle is after what pause Chromium is asked whether it is alive: a machine
+	// that was frozen meanwhile, as Lambda's are, may have lost it. Zero: 30 s.
+	LongIdle time.Duration
+
 	// Blocked are URL patterns that pages must not load. Nil: DefaultBlocked.
 	Blocked []string
 
@@ -81,9 +85,13 @@ type starting struct {
 // second which a start costs does not count.
 const DefaultMostRenders = 10000
 
-// memoryInterval is how many renders lie between two looks at the memory, which
-// take a millisecond.
+// memoryInterval is how many renders lie between two looks at memory and disk,
+// which take a millisecond.
 const memoryInterval = 20
+
+// mostDisk is half of the temporary storage of a Lambda function. Chromium's
+// caches are in memory; what pages may write is in files.
+const mostDisk = 256 << 20
 
 // startPause is the least time between two starts of a Chromium that fails.
 const startPause = time.Second
@@ -115,6 +123,9 @@ func Start(ctx context.Context, config Config) (*Renderer, error) {
 	}
 	if config.MostMemory <= 0 {
 		config.MostMemory = (200 + 100*int64(config.Concurrency)) << 20
+	}
+	if config.LongIdle <= 0 {
+		config.LongIdle = 30 * time.Second
 	}
 	if config.Blocked == nil {
 		config.Blocked = DefaultBlocked
@@ -271,7 +282,17 @@ func (r *Renderer) acquire(ctx context.Context) (*process, error) {
 		}
 		if p := r.process; p != nil && !p.isLost() {
 			p.users++
+			idle := time.Since(p.used)
+			p.used = time.Now()
 			r.mu.Unlock()
+			if idle > r.config.LongIdle && !p.answers(ctx) {
+				r.config.Log.Error("Chromium does not answer after a pause; killing it", "pid", p.pid, "idle", idle)
+				p.stop()
+				r.mu.Lock()
+				p.users--
+				r.mu.Unlock()
+				continue
+			}
 			return p, nil
 		}
 		start := r.startAnother()
@@ -303,7 +324,7 @@ func (r *Renderer) release(p *process, used *tab, healthy bool) {
 		go r.bury(p)
 	}
 	r.mu.Unlock()
-	tooLarge := renders%memoryInterval == 0 && p.memory() > r.config.MostMemory
+	tooLarge := renders%memoryInterval == 0 && (p.memory() > r.config.MostMemory || p.disk() > mostDisk)
 	if !tooLarge && renders < r.config.MostRenders {
 		return
 	}

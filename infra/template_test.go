@@ -1,0 +1,422 @@
+// Package infra_test holds the templates against the code that runs on what they
+// make: names, limits, and the grants whose lack AWS tells nobody.
+package infra_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	edgefunction "github.com/stillpage/stillpage/infra/edge"
+	"github.com/stillpage/stillpage/internal/dynamo"
+	"github.com/stillpage/stillpage/internal/edge"
+	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/router"
+	"github.com/stillpage/stillpage/internal/s3store"
+)
+
+const (
+	mainTemplate = "../template.yaml"
+	edgeTemplate = "edge.yaml"
+)
+
+// CloudFront gets 403 from a function URL unless it has both.
+func TestBothGrantsToCloudFront(t *testing.T) {
+	t.Parallel()
+	granted := map[string]bool{}
+	for name := range children(t, edgeTemplate, "Resources") {
+		if value(t, edgeTemplate, "Resources", name, "Type") != "AWS::Lambda::Permission" {
+			continue
+		}
+		path := []string{"Resources", name, "Properties"}
+		granted[value(t, edgeTemplate, append(path, "Action")...)] = true
+		for key, want := range map[string]string{"Principal": "cloudfront.amazonaws.com", "FunctionName": "!Ref RouterAlias"} {
+			if got := value(t, edgeTemplate, append(path, key)...); got != want {
+				t.Errorf("%s: got %s %q, want %q", name, key, got, want)
+			}
+		}
+		wantText(t, section(t, edgeTemplate, append(path, "SourceArn")...), "distribution/${Id}")
+	}
+	for _, action := range []string{"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"} {
+		if !granted[action] {
+			t.Errorf("CloudFront is not granted %s", action)
+		}
+	}
+	if got := value(t, edgeTemplate, "Resources", "InvokeGrant", "Properties", "InvokedViaFunctionUrl"); got != "true" {
+		t.Errorf("InvokedViaFunctionUrl: got %q, want true: the grant would be for direct invocations too", got)
+	}
+}
+
+// Without the variant in the cache's key people get the pages of bots; without
+// the host, bots get the pages of another domain. Host itself breaks function URLs.
+func TestCacheKey(t *testing.T) {
+	t.Parallel()
+	headers := section(t, edgeTemplate, "Resources", "CachePolicy", "Properties", "CachePolicyConfig",
+		"ParametersInCacheKeyAndForwardedToOrigin", "HeadersConfig", "Headers")
+	for _, name := range []string{"x-stillpage-variant", strings.ToLower(router.HostHeader)} {
+		if !strings.Contains(edgefunction.ViewerRequest, "headers['"+name+"'] = ") {
+			t.Errorf("the edge function does not write %s itself", name)
+		}
+		if !slices.Contains(lines(headers), "- "+name) {
+			t.Errorf("the cache policy lacks %s", name)
+		}
+	}
+	if slices.Contains(lines(headers), "- Host") {
+		t.Error("the cache policy has Host, which the router's function URL needs for itself")
+	}
+	behavior := []string{"Resources", "Distribution", "Properties", "DistributionConfig", "DefaultCacheBehavior"}
+	if got := value(t, edgeTemplate, append(behavior, "CachePolicyId")...); got != "!Ref CachePolicy" {
+		t.Errorf("default behaviour's cache policy: got %q", got)
+	}
+	wantText(t, section(t, edgeTemplate, append(behavior, "FunctionAssociations")...), "viewer-request", "!GetAtt Function.FunctionMetadata.FunctionARN")
+}
+
+// What is deployed is the function that package edge runs, but for the one
+// statement that adds failover.
+func TestEdgeFunctionIsEmbedded(t *testing.T) {
+	t.Parallel()
+	code, ok := strings.CutPrefix(section(t, edgeTemplate, "Resources", "Function", "Properties", "FunctionCode"), "!Sub |\n")
+	if !ok {
+		t.Fatal("FunctionCode is no text with references")
+	}
+	code, _, _ = strings.Cut(code, "      # END EMBEDDED")
+	want := strings.Replace(edgefunction.ViewerRequest, "  cf.selectRequestOriginById('"+edge.RouterOrigin+"');\n", `  cf.createRequestOriginGroup({
+    originIds: [{ originId: '`+edge.RouterOrigin+`' }, { originId: '${AppOriginId}' }],
+    failoverCriteria: { statusCodes: [500, 502, 503, 504] },
+  });
+`, 1)
+	if got := regexp.MustCompile(`(?m)^ {8}`).ReplaceAllString(code, ""); got != want {
+		t.Errorf("edge.yaml has another function than edge/viewer-request.js; run scripts/embed-edge.sh\ngot:\n%s", got)
+	}
+	const limit = 10 << 10 // CloudFront's, for a function
+	if len(want) > limit {
+		t.Errorf("the function has %d bytes, more than CloudFront takes (%d)", len(want), limit)
+	}
+	origins := section(t, edgeTemplate, "Resources", "Distribution", "Properties", "DistributionConfig", "Origins")
+	wantText(t, origins, "- Id: "+edge.RouterOrigin, "- Id: !Ref AppOriginId", "OriginAccessControlId: !GetAtt OriginAccessControl.Id")
+}
+
+// Background work must leave a place for a crawler that waits. Templates cannot
+// compare numbers, so the rules enumerate; this does too.
+func TestBackgroundIsBelowReserved(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"ReservedConcurrentExecutions":               "!If [ReservesConcurrency, !Ref RenderConcurrency, !Ref AWS::NoValue]",
+		"Events/StalePages/Properties/ScalingConfig": "{MaximumConcurrency: !Ref BackgroundConcurrency}",
+	} {
+		full := append([]string{"Resources", "Render", "Properties"}, strings.Split(path, "/")...)
+		if got := value(t, mainTemplate, full...); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+	allowed := map[string][]string{} // by BackgroundConcurrency; without an entry: all
+	for name, rule := range children(t, mainTemplate, "Rules") {
+		background := regexp.MustCompile(`RuleCondition: \{'Fn::Equals': \[!Ref BackgroundConcurrency, '(\d+)'\]\}`).FindStringSubmatch(rule)
+		if background == nil {
+			continue
+		}
+		list := regexp.MustCompile(`Assert: \{'Fn::Contains': \[\[(.*)\], !Ref RenderConcurrency\]\}`).FindStringSubmatch(rule)
+		if list == nil {
+			t.Fatalf("rule %s has another form than this test reads", name)
+		}
+		allowed[background[1]] = strings.Split(list[1], ", ")
+	}
+	refused := func(background, reserved int) bool {
+		list, limited := allowed[strconv.Itoa(background)]
+		return limited && !slices.Contains(list, "'"+strconv.Itoa(reserved)+"'")
+	}
+	reservable := numbers(t, "RenderConcurrency", "AllowedValues")
+	for _, background := range numbers(t, "BackgroundConcurrency", "AllowedValues") {
+		if background < 2 || background > 1000 {
+			t.Errorf("BackgroundConcurrency may be %d; Lambda takes 2 to 1000", background)
+		}
+		for _, reserved := range reservable {
+			got, want := refused(background, reserved), reserved != 0 && background >= reserved
+			if got != want {
+				t.Errorf("BackgroundConcurrency %d, RenderConcurrency %d: refused is %v, want %v", background, reserved, got, want)
+			}
+		}
+	}
+	if b, r := numbers(t, "BackgroundConcurrency", "Default")[0], numbers(t, "RenderConcurrency", "Default")[0]; b >= r {
+		t.Errorf("defaults: background %d is not below reserved %d", b, r)
+	}
+}
+
+// item catches what package dynamo puts.
+type item struct {
+	dynamo.Client
+	put map[string]types.AttributeValue
+}
+
+func (c *item) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	c.put = in.Item
+	return &dynamodb.PutItemOutput{}, nil
+}
+
+func TestTableIsThatOfPackageDynamo(t *testing.T) {
+	t.Parallel()
+	client := &item{}
+	snap := &prerender.Snapshot{Status: 200, RenderedAt: time.Unix(1, 0), Expires: time.Unix(1_000_000, 0)}
+	if err := (&dynamo.Store{Client: client, Table: "t"}).Put(t.Context(), "k", snap); err != nil {
+		t.Fatal(err)
+	}
+	table := []string{"Resources", "Table", "Properties"}
+	key := field(t, value(t, mainTemplate, append(table, "KeySchema")...), "AttributeName")
+	if _, ok := client.put[key].(*types.AttributeValueMemberS); !ok {
+		t.Errorf("the table's key is %q, which is no text in an item: %v", key, slices.Collect(maps.Keys(client.put)))
+	}
+	if got := value(t, mainTemplate, append(table, "AttributeDefinitions")...); field(t, got, "AttributeName") != key || field(t, got, "AttributeType") != "S" {
+		t.Errorf("key's definition: got %s, want %s as S", got, key)
+	}
+	ttl := field(t, value(t, mainTemplate, append(table, "TimeToLiveSpecification")...), "AttributeName")
+	if n, ok := client.put[ttl].(*types.AttributeValueMemberN); !ok || n.Value != "1000000" {
+		t.Errorf("the table's TTL attribute is %q, which is not when an item expires: %v", ttl, client.put[ttl])
+	}
+}
+
+// object catches what package s3store puts.
+type object struct {
+	s3store.Client
+	name string
+}
+
+func (c *object) PutObject(_ context.Context, in *s3.PutObjectInput, _ ...func(*s3.Options)) (*s3.PutObjectOutput, error) {
+	c.name = *in.Key
+	return &s3.PutObjectOutput{}, nil
+}
+
+func TestBucketIsThatOfPackageS3store(t *testing.T) {
+	t.Parallel()
+	client := &object{}
+	if _, err := (&s3store.Bodies{Client: client, Bucket: "b"}).Put(t.Context(), []byte("body")); err != nil {
+		t.Fatal(err)
+	}
+	prefix, _, _ := strings.Cut(client.name, "/")
+	prefix += "/"
+	rule := section(t, mainTemplate, "Resources", "Bucket", "Properties", "LifecycleConfiguration", "Rules")
+	wantText(t, rule, "Status: Enabled", "Prefix: "+prefix+"\n")
+	for _, role := range []string{"RouterRole", "RenderRole"} {
+		wantText(t, section(t, mainTemplate, "Resources", role), "${Bucket.Arn}/"+prefix+"*'", "s3:prefix: "+prefix+"*")
+	}
+
+	days := regexp.MustCompile(`ExpirationInDays: (\d+)`).FindStringSubmatch(rule)
+	if days == nil {
+		t.Fatal("bodies never expire")
+	}
+	n, _ := strconv.Atoi(days[1])
+	if life := prerender.DefaultSuccess.Fresh + prerender.DefaultSuccess.Stale; time.Duration(n)*24*time.Hour <= life {
+		t.Errorf("bodies expire after %d days, before the pages that have them (%v)", n, life)
+	}
+}
+
+// A message is handed out again after six times the function's timeout, as Lambda
+// asks for, and the functions' timeouts fit into each other and into CloudFront's.
+func TestTimeouts(t *testing.T) {
+	t.Parallel()
+	seconds := func(file string, path ...string) time.Duration {
+		n, err := strconv.Atoi(value(t, file, path...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(n) * time.Second
+	}
+	render := seconds(mainTemplate, "Resources", "Render", "Properties", "Timeout")
+	routerTimeout := seconds(mainTemplate, "Resources", "Router", "Properties", "Timeout")
+	visible := seconds(mainTemplate, "Resources", "Queue", "Properties", "VisibilityTimeout")
+	if visible < 6*render {
+		t.Errorf("visibility timeout: got %v, want 6 x %v", visible, render)
+	}
+	if render <= prerender.DefaultTimeout || routerTimeout <= prerender.DefaultTimeout {
+		t.Errorf("timeouts of render (%v) and router (%v) must be above a render's %v", render, routerTimeout, prerender.DefaultTimeout)
+	}
+	origins := section(t, edgeTemplate, "Resources", "Distribution", "Properties", "DistributionConfig", "Origins")
+	read := regexp.MustCompile(`OriginReadTimeout: (\d+)`).FindStringSubmatch(origins)
+	if read == nil {
+		t.Fatal("the router's origin has no OriginReadTimeout")
+	}
+	if n, _ := strconv.Atoi(read[1]); time.Duration(n)*time.Second <= routerTimeout {
+		t.Errorf("CloudFront waits %d s, not longer than the router's %v", n, routerTimeout)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Parallel()
+	for function, want := range map[string][]string{
+		"Router": {"STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES", "STILLPAGE_TABLE", "STILLPAGE_TOKEN"},
+		"Render": {"STILLPAGE_BUCKET", "STILLPAGE_SITES", "STILLPAGE_TABLE"},
+		"Admin":  {"STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_SITES", "STILLPAGE_TABLE"},
+	} {
+		set := children(t, mainTemplate, "Resources", function, "Properties", "Environment", "Variables")
+		if got := slices.Sorted(maps.Keys(set)); !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", function, got, want)
+		}
+		source, err := os.ReadFile("../functions/" + strings.ToLower(function) + "/main.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, needed := range regexp.MustCompile(`"(STILLPAGE_\w+)"`).FindAllStringSubmatch(string(source), -1) {
+			if _, ok := set[needed[1]]; !ok {
+				t.Errorf("%s needs %s, which the template does not set", function, needed[1])
+			}
+		}
+		if got := set["STILLPAGE_SITES"]; got != "!Sub ['https://${Rest}', {Rest: !Join [',https://', !Split [',', !Ref SiteDomains]]}]" {
+			t.Errorf("%s: STILLPAGE_SITES is %q", function, got)
+		}
+	}
+}
+
+// Parameters that a function sees must be in the description of its version: see
+// the comment at Router.
+func TestParametersPublishVersions(t *testing.T) {
+	t.Parallel()
+	for function, want := range map[string][]string{
+		"Router": {"SiteDomains", "IntegrationTokenNumber"}, "Render": {"SiteDomains", "RenderMemory"}, "Admin": {"SiteDomains"},
+	} {
+		wantText(t, value(t, mainTemplate, "Resources", function, "Properties", "VersionDescription"), want...)
+	}
+}
+
+// The actions are the contract with the code.
+func TestRolesGrantNothingElse(t *testing.T) {
+	t.Parallel()
+	always := []string{"logs:CreateLogStream", "logs:PutLogEvents", "sts:AssumeRole", "xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+	for role, actions := range map[string][]string{
+		"RouterRole": {"dynamodb:GetItem", "dynamodb:UpdateItem", "lambda:InvokeFunction", "s3:GetObject", "s3:ListBucket", "sqs:SendMessage"},
+		"RenderRole": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:ListBucket", "s3:PutObject",
+			"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"},
+		"AdminRole": {"dynamodb:DescribeTable", "dynamodb:GetItem"},
+	} {
+		text := section(t, mainTemplate, "Resources", role)
+		got := regexp.MustCompile(`\b(?:dynamodb|lambda|logs|s3|sqs|sts|xray):[A-Z*]\w*`).FindAllString(text, -1)
+		slices.Sort(got)
+		want := slices.Sorted(slices.Values(append(actions, always...)))
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", role, got, want)
+		}
+		if n := strings.Count(text, "Resource: '*'"); n != 1 {
+			t.Errorf("%s has %d statements for all resources, want X-Ray's alone", role, n)
+		}
+	}
+}
+
+// ---- What is read of a template: block mappings by their indentation. The
+// templates are written so that this is enough.
+
+// section returns what is under a key: the rest of its line, and the lines below
+// it that are indented further.
+func section(t *testing.T, file string, path ...string) string {
+	t.Helper()
+	text := read(t, file)
+	for depth, key := range path {
+		found := ""
+		under(text, func(k, body string) {
+			if k == key {
+				found = body
+			}
+		})
+		if found == "" {
+			t.Fatalf("%s has no %s", file, strings.Join(path[:depth+1], "/"))
+		}
+		text = found
+	}
+	return text
+}
+
+// value is a section on one line.
+func value(t *testing.T, file string, path ...string) string {
+	t.Helper()
+	return strings.TrimSpace(section(t, file, path...))
+}
+
+// children returns the sections under a key.
+func children(t *testing.T, file string, path ...string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	under(section(t, file, path...), func(key, body string) { all[key] = strings.TrimSpace(body) })
+	return all
+}
+
+var keyLine = regexp.MustCompile(`^( *)([\w:]+):(?: (.*))?$`)
+
+// under calls found for each key of a section, whose first line is the rest of
+// its own key's.
+func under(text string, found func(key, body string)) {
+	all := strings.SplitAfter(text, "\n")
+	level := -1
+	for i := 1; i < len(all); i++ {
+		m := keyLine.FindStringSubmatch(strings.TrimSuffix(all[i], "\n"))
+		if m == nil || level >= 0 && len(m[1]) != level {
+			continue
+		}
+		level = len(m[1])
+		body := m[3] + "\n"
+		for i+1 < len(all) && (strings.TrimSpace(all[i+1]) == "" || indent(all[i+1]) > level) {
+			i++
+			body += all[i]
+		}
+		found(m[2], body)
+	}
+}
+
+func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "\n" + string(text)
+}
+
+func lines(text string) []string {
+	var all []string
+	for line := range strings.Lines(text) {
+		all = append(all, strings.TrimSpace(line))
+	}
+	return all
+}
+
+// field reads a key of a flow mapping.
+func field(t *testing.T, flow, key string) string {
+	t.Helper()
+	m := regexp.MustCompile(`\b` + key + `: (\w+)`).FindStringSubmatch(flow)
+	if m == nil {
+		t.Fatalf("%s has no %s", flow, key)
+	}
+	return m[1]
+}
+
+// numbers reads a number of a parameter, or a list of them.
+func numbers(t *testing.T, parameter, key string) []int {
+	t.Helper()
+	var all []int
+	for _, text := range regexp.MustCompile(`\d+`).FindAllString(value(t, mainTemplate, "Parameters", parameter, key), -1) {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(fmt.Errorf("%s of %s: %w", key, parameter, err))
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
+func wantText(t *testing.T, text string, words ...string) {
+	t.Helper()
+	for _, word := range words {
+		if !strings.Contains(text, word) {
+			t.Errorf("got %q, want it to have %q", text, word)
+		}
+	}
+}

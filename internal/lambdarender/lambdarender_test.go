@@ -1,0 +1,238 @@
+package lambdarender_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/smithy-go"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stillpage/stillpage/internal/lambdarender"
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+func sites(t *testing.T) prerender.SiteList {
+	t.Helper()
+	origin, err := prerender.ParseOrigin("https://a.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := prerender.NewSiteList(prerender.Site{Origin: origin, SeparateMobile: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func page(t *testing.T, target string) prerender.Page {
+	t.Helper()
+	p, err := sites(t)["a.example"].Page(target, prerender.Mobile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// studio makes what it is told to.
+type studio struct {
+	snap  *prerender.Snapshot
+	err   error
+	page  prerender.Page
+	fence int64
+}
+
+func (s *studio) Make(_ context.Context, page prerender.Page, fence int64) (*prerender.Snapshot, []prerender.Phase, error) {
+	s.page, s.fence = page, fence
+	return s.snap, []prerender.Phase{{Name: "navigate", Duration: 12500 * time.Microsecond}}, s.err
+}
+
+// function is the render function without Lambda.
+type function lambdarender.Function
+
+func (f function) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...func(*lambda.Options)) (*lambda.InvokeOutput, error) {
+	answer, err := f(ctx, in.Payload)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := json.Marshal(answer)
+	return &lambda.InvokeOutput{Payload: payload}, err
+}
+
+func maker(t *testing.T, s *studio) *lambdarender.Maker {
+	return &lambdarender.Maker{Client: function(lambdarender.Serve(s, nil, sites(t), discard)), Function: "render"}
+}
+
+func TestOrderAndAnswer(t *testing.T) {
+	t.Parallel()
+	want := &prerender.Snapshot{
+		Status: 404, Header: http.Header{"Content-Type": {"text/html"}, "Link": {"<a>", "<b>"}}, Size: 7, Partial: "a reason", Fence: 42,
+		RenderedAt: time.Date(2026, 11, 22, 1, 2, 3, 4e6, time.UTC), Expires: time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC), Gzip: []byte("\x1f\x8b\xff"),
+	}
+	s := &studio{snap: want}
+	p := page(t, "/a%2Fb?q=%C3%A9&b=1&utm_source=x#!bang")
+	got, phases, err := maker(t, s).Make(t.Context(), p, 42)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("snapshot (-want +got):\n%s", diff)
+	}
+	if s.fence != 42 || s.page.Key != p.Key || s.page.URL != p.URL || s.page.Device != prerender.Mobile {
+		t.Errorf("the function made %+v under fence %d, want %+v under 42", s.page, s.fence, p)
+	}
+	if len(phases) != 1 || phases[0].Duration != 12500*time.Microsecond {
+		t.Errorf("phases: got %v", phases)
+	}
+}
+
+// The core's errors survive the way.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for _, core := range []error{
+		prerender.ErrAddressRefused, prerender.ErrBusy, prerender.ErrContentRefused, prerender.ErrOriginTimeout, prerender.ErrOriginUnreachable,
+		prerender.ErrRenderTimeout, prerender.ErrRendererDown, prerender.ErrSiteUnknown, prerender.ErrStopping, prerender.ErrURLInvalid,
+	} {
+		_, _, err := maker(t, &studio{err: fmt.Errorf("details of it: %w", core)}).Make(t.Context(), page(t, "/"), 1)
+		if !errors.Is(err, core) || !strings.Contains(err.Error(), "details of it") {
+			t.Errorf("got %v, want %v with its details", err, core)
+		}
+	}
+	_, _, err := maker(t, &studio{err: errors.New("something else")}).Make(t.Context(), page(t, "/"), 1)
+	if !errors.Is(err, prerender.ErrRendererDown) {
+		t.Errorf("an error that nobody knows: got %v, want ErrRendererDown", err)
+	}
+}
+
+// shelf is a store with one page.
+type shelf struct {
+	prerender.Store
+	snap *prerender.Snapshot
+}
+
+func (s shelf) Get(context.Context, prerender.Key) (*prerender.Snapshot, error) {
+	if s.snap == nil {
+		return nil, prerender.ErrNotFound
+	}
+	return s.snap, nil
+}
+
+func TestLargeBodies(t *testing.T) {
+	t.Parallel()
+	large := &prerender.Snapshot{Status: 200, Gzip: make([]byte, 5_000_000), Expires: time.Now().Add(time.Hour)}
+	m := maker(t, &studio{snap: large})
+	m.Store = shelf{snap: large}
+	if got, _, err := m.Make(t.Context(), page(t, "/"), 1); err != nil || len(got.Gzip) != 5_000_000 {
+		t.Errorf("in the store: got %v", err)
+	}
+	m.Store = shelf{}
+	if _, _, err := m.Make(t.Context(), page(t, "/"), 1); !errors.Is(err, prerender.ErrRendererDown) {
+		t.Errorf("not in the store: got %v, want ErrRendererDown", err)
+	}
+	kept := *large
+	kept.Expires = time.Time{}
+	if _, _, err := maker(t, &studio{snap: &kept}).Make(t.Context(), page(t, "/"), 1); !errors.Is(err, prerender.ErrContentRefused) {
+		t.Errorf("never stored: got %v, want ErrContentRefused", err)
+	}
+}
+
+type lambdaSays struct {
+	out *lambda.InvokeOutput
+	err error
+}
+
+func (l lambdaSays) Invoke(context.Context, *lambda.InvokeInput, ...func(*lambda.Options)) (*lambda.InvokeOutput, error) {
+	return l.out, l.err
+}
+
+func TestLambdaInTrouble(t *testing.T) {
+	t.Parallel()
+	failed := func(payload string) lambdaSays {
+		return lambdaSays{out: &lambda.InvokeOutput{FunctionError: aws.String("Unhandled"), Payload: []byte(payload)}}
+	}
+	for name, tt := range map[string]struct {
+		says lambdaSays
+		want error
+		text string
+	}{
+		"throttled":  {lambdaSays{err: &types.TooManyRequestsException{Reason: types.ThrottleReasonReservedFunctionConcurrentInvocationLimitExceeded}}, prerender.ErrBusy, "ReservedFunctionConcurrent"},
+		"missing":    {lambdaSays{err: &types.ResourceNotFoundException{}}, prerender.ErrRendererDown, "render does not exist"},
+		"denied":     {lambdaSays{err: &smithy.GenericAPIError{Code: "AccessDeniedException"}}, prerender.ErrRendererDown, "allow lambda:InvokeFunction on render"},
+		"too late":   {lambdaSays{err: context.DeadlineExceeded}, prerender.ErrRenderTimeout, ""},
+		"no network": {lambdaSays{err: errors.New("connection refused")}, prerender.ErrRendererDown, "connection refused"},
+		"timed out":  {failed(`{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: x Error: Task timed out after 30.00 seconds"}`), prerender.ErrRenderTimeout, "30.00"},
+		"crashed":    {failed(`{"errorType":"Runtime.ExitError","errorMessage":"signal: killed"}`), prerender.ErrRendererDown, "signal: killed"},
+		"garbage":    {lambdaSays{out: &lambda.InvokeOutput{Payload: []byte("<html>")}}, prerender.ErrRendererDown, "<html>"},
+		"null":       {lambdaSays{out: &lambda.InvokeOutput{Payload: []byte("null")}}, prerender.ErrRendererDown, "null"},
+		"new fault":  {lambdaSays{out: &lambda.InvokeOutput{Payload: []byte(`{"fault":"out-of-ink"}`)}}, prerender.ErrRendererDown, ""},
+	} {
+		m := &lambdarender.Maker{Client: tt.says, Function: "render"}
+		if _, _, err := m.Make(t.Context(), page(t, "/"), 1); !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
+			t.Errorf("%s: got %v, want %v with %q", name, err, tt.want, tt.text)
+		}
+	}
+}
+
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	event, err := os.ReadFile("testdata/sqs.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made []string
+	renew := func(_ context.Context, p prerender.Page) error {
+		made = append(made, p.URL)
+		switch {
+		case strings.HasSuffix(p.URL, "/busy"):
+			return prerender.ErrBusy
+		case strings.HasSuffix(p.URL, "/gone"):
+			return prerender.ErrOriginUnreachable
+		}
+		return nil
+	}
+	answer, err := lambdarender.Serve(&studio{}, renew, sites(t), discard)(t.Context(), event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(answer)
+	if err != nil || string(raw) != `{"batchItemFailures":[{"itemIdentifier":"2"}]}` {
+		t.Errorf("got %s, %v: only what may succeed later comes again", raw, err)
+	}
+	want := []string{"https://a.example/good?a=1", "https://a.example/busy", "https://a.example/gone", "https://a.example/last"}
+	if diff := cmp.Diff(want, made); diff != "" {
+		t.Errorf("renewed (-want +got):\n%s", diff)
+	}
+}
+
+func FuzzServe(f *testing.F) {
+	f.Add([]byte(`{"origin":"https://a.example","target":"/","device":"desktop","fence":1}`))
+	f.Add([]byte(`{"Records":[{"messageId":"1","body":"{}"}]}`))
+	origin, err := prerender.ParseOrigin("https://a.example")
+	if err != nil {
+		f.Fatal(err)
+	}
+	list := prerender.SiteList{"a.example": {Origin: origin}}
+	s := &studio{snap: &prerender.Snapshot{}}
+	serve := lambdarender.Serve(s, func(context.Context, prerender.Page) error { return nil }, list, discard)
+	f.Fuzz(func(t *testing.T, event []byte) {
+		s.page = prerender.Page{}
+		if _, err := serve(t.Context(), event); err != nil {
+			t.Errorf("the function fails: %v", err)
+		}
+		if u := s.page.URL; u != "" && !strings.HasPrefix(u, "https://a.example/") {
+			t.Errorf("it renders %s", u)
+		}
+	})
+}
