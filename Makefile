@@ -39,6 +39,7 @@ build: ## build bin/stillpage
 
 generate: ## write the lists of internal/useragent into the edge function
 	go run ./internal/useragent/generate infra/edge/viewer-request.js
+	scripts/embed-edge.sh
 
 fuzz: ## run every fuzz target for a minute (FUZZTIME=1m)
 	scripts/fuzz.sh $(or $(FUZZTIME),1m)

@@ -82,8 +82,7 @@ func TestCacheKey(t *testing.T) {
 	wantText(t, section(t, edgeTemplate, append(behavior, "FunctionAssociations")...), "viewer-request", "!GetAtt Function.FunctionMetadata.FunctionARN")
 }
 
-// What is deployed is the function that package edge runs, but for the one
-// statement that adds failover.
+// What is deployed is the function that package edge runs, but for a parameter.
 func TestEdgeFunctionIsEmbedded(t *testing.T) {
 	t.Parallel()
 	code, ok := strings.CutPrefix(section(t, edgeTemplate, "Resources", "Function", "Properties", "FunctionCode"), "!Sub |\n")
@@ -91,11 +90,10 @@ func TestEdgeFunctionIsEmbedded(t *testing.T) {
 		t.Fatal("FunctionCode is no text with references")
 	}
 	code, _, _ = strings.Cut(code, "      # END EMBEDDED")
-	want := strings.Replace(edgefunction.ViewerRequest, "  cf.selectRequestOriginById('"+edge.RouterOrigin+"');\n", `  cf.createRequestOriginGroup({
-    originIds: [{ originId: '`+edge.RouterOrigin+`' }, { originId: '${AppOriginId}' }],
-    failoverCriteria: { statusCodes: [500, 502, 503, 504] },
-  });
-`, 1)
+	want := strings.Replace(edgefunction.ViewerRequest, "const APP_ORIGIN = 'stillpage-app';", "const APP_ORIGIN = '${AppOriginId}';", 1)
+	if !strings.Contains(want, "${AppOriginId}") || !strings.Contains(want, "'"+edge.RouterOrigin+"'") {
+		t.Error("viewer-request.js does not name the two origins")
+	}
 	if got := regexp.MustCompile(`(?m)^ {8}`).ReplaceAllString(code, ""); got != want {
 		t.Errorf("edge.yaml has another function than edge/viewer-request.js; run scripts/embed-edge.sh\ngot:\n%s", got)
 	}

@@ -2,15 +2,13 @@
 # Writes infra/edge/viewer-request.js into infra/edge.yaml, between its markers:
 # CloudFormation takes the code of a CloudFront Function from the template itself.
 #
-# One statement becomes another: where the function selects the router's origin,
-# the deployed one makes a group of it and the app's origin, to which CloudFront
-# fails over. The ID of the latter is a parameter.
+# One line becomes another: the ID of the app's origin is a parameter there.
 set -eu
 cd "$(dirname "$0")/.."
 
 source=infra/edge/viewer-request.js
 template=infra/edge.yaml
-statement="  cf.selectRequestOriginById('stillpage-router');"
+statement="const APP_ORIGIN = 'stillpage-app';"
 if [ "$(grep -c -F -x "$statement" "$source")" != 1 ]; then
 	echo "embed-edge: $source must have one line '$statement'" >&2
 	exit 1
@@ -25,10 +23,7 @@ code=$(mktemp)
 trap 'rm -f "$code"' EXIT
 awk -v statement="$statement" '
 	$0 == statement {
-		print "  cf.createRequestOriginGroup({"
-		print "    originIds: [{ originId: \047stillpage-router\047 }, { originId: \047${AppOriginId}\047 }],"
-		print "    failoverCriteria: { statusCodes: [500, 502, 503, 504] },"
-		print "  });"
+		print "const APP_ORIGIN = \047${AppOriginId}\047;"
 		next
 	}
 	{ print }

@@ -1,7 +1,7 @@
 // Stillpage's edge: a CloudFront Function (cloudfront-js-2.0, viewer-request).
 //
-// Bots that ask for a page go to the origin "stillpage-router"; everybody and
-// everything else goes to the distribution's own origin. CloudFront runs this
+// Bots that ask for a page go to the origin "stillpage-router", and when that
+// fails, to the app like everybody and everything else. CloudFront runs this
 // before it looks into its cache, and the chosen origin is not part of the
 // cache key: the variant header is, so it is always written here and the
 // viewer's own is never trusted.
@@ -15,6 +15,9 @@ const OWN = /stillpage|prerender/;
 const MOBILE = /mobile|android|iphone/;
 const ASSETS = /\.(?:js|mjs|cjs|map|css|xml|json|less|png|jpg|jpeg|gif|pdf|doc|docx|txt|ico|rss|atom|zip|gz|tar|7z|mp3|rar|exe|wmv|avi|ppt|pptx|mpg|mpeg|tif|tiff|wav|ogg|mov|psd|ai|xls|xlsx|csv|mp4|webm|m4a|m4v|swf|dat|dmg|iso|apk|flv|torrent|ttf|woff|woff2|otf|eot|svg|webp|avif|webmanifest|wasm|md)$/i;
 // END GENERATED
+
+// The app's origin in the distribution; infra/edge.yaml has a parameter here.
+const APP_ORIGIN = 'stillpage-app';
 
 function handler(event) {
   const request = event.request;
@@ -30,7 +33,10 @@ function handler(event) {
   // The router's function URL needs its own Host, so the viewer's travels here.
   headers['x-stillpage-host'] = { value: value(headers['host']) };
   headers['x-stillpage-variant'] = { value: MOBILE.test(agent) ? 'bot-mobile' : 'bot-desktop' };
-  cf.selectRequestOriginById('stillpage-router');
+  cf.createRequestOriginGroup({
+    originIds: [{ originId: 'stillpage-router' }, { originId: APP_ORIGIN }],
+    failoverCriteria: { statusCodes: [500, 502, 503, 504] },
+  });
   return request;
 }
 

@@ -193,7 +193,7 @@ var allowedSyntax = map[string]bool{
 	"LexicalDeclaration": true, "VariableDeclaration": true, "Binding": true, "Identifier": true,
 	"ReturnStatement": true, "IfStatement": true, "ExpressionStatement": true, "AssignExpression": true,
 	"CallExpression": true, "DotExpression": true, "BracketExpression": true, "BinaryExpression": true,
-	"UnaryExpression": true, "ConditionalExpression": true, "ObjectLiteral": true, "PropertyKeyed": true,
+	"UnaryExpression": true, "ConditionalExpression": true, "ObjectLiteral": true, "ArrayLiteral": true, "PropertyKeyed": true,
 	"StringLiteral": true, "RegExpLiteral": true, "NumberLiteral": true, "BooleanLiteral": true, "NullLiteral": true,
 	"ForStatement": true, "ForInStatement": true, "ThrowStatement": true, "TryStatement": true, "CatchStatement": true,
 	"EmptyStatement": true, // what the parser makes of the semicolon after an import

@@ -18,7 +18,7 @@ type function struct {
 type instance struct {
 	rt      *sobek.Runtime
 	handler sobek.Callable
-	origin  string // what the current call chose by selectRequestOriginById
+	origin  string // what the current call chose by createRequestOriginGroup
 }
 
 // value is a header, a cookie or a query parameter in CloudFront's event.
@@ -36,10 +36,11 @@ type request struct {
 }
 
 // The source of the built-in module that the function imports. hostSelectOrigin
-// is set by newInstance.
+// is set by newInstance. Failing over to the group's second origin is left out:
+// here, an error is to be seen.
 const cloudfrontModule = `
 export default {
-  selectRequestOriginById(id) { hostSelectOrigin(id); },
+  createRequestOriginGroup(group) { hostSelectOrigin(group.originIds[0].originId); },
 };`
 
 func newFunction(source string) (*function, error) {

@@ -48,7 +48,7 @@ func TestFunctionURL(t *testing.T) {
 			r.Method:          "GET",
 			r.UserAgent():     "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)", // with its comma
 			r.RemoteAddr:      "203.0.113.1",
-			cookies(r):        "a=1 b=2",
+			cookies(r):        "a=1 b=2 c=",
 			header(r, "Host"): "www.example.com",
 		} {
 			if got != want {
