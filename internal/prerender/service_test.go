@@ -367,7 +367,8 @@ func TestManyServicesOneRenders(t *testing.T) {
 			return ok(ctx, n)
 		}}
 		first, store, _ := service(b)
-		first.Leases = &leases{until: map[prerender.Key]time.Time{}}
+		held := &leases{until: map[prerender.Key]time.Time{}}
+		first.Leases = held
 		p := page(t, "/")
 		var all sync.WaitGroup
 		for range 10 {
@@ -384,6 +385,9 @@ func TestManyServicesOneRenders(t *testing.T) {
 		all.Wait()
 		if n := b.renders.Load(); n != 1 {
 			t.Errorf("got %d renders, want 1", n)
+		}
+		if len(held.until) != 0 {
+			t.Errorf("leases that were not given back: %v", held.until)
 		}
 	})
 }
