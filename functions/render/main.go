@@ -45,7 +45,7 @@ func run(cfg config.Function, log *slog.Logger) error {
 		return err
 	}
 	// An environment has one event at a time.
-	renderer, err := chrome.Start(context.Background(), chrome.Config{Egress: proxy, Concurrency: 1, Log: log})
+	renderer, err := chrome.Start(context.Background(), chrome.Config{Egress: proxy, Concurrency: 1, TidyFirst: true, Log: log})
 	if err != nil {
 		return err
 	}

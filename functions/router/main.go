@@ -36,10 +36,12 @@ func main() {
 	}
 	bodies := &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket}
 	store := &dynamo.Store{Client: awsclients.DynamoDB(), Table: cfg.Table, Bodies: bodies}
+	made := *store
+	made.Consistent = true
 	service := &prerender.Service{
 		Store:  store,
 		Leases: store,
-		Maker:  &lambdarender.Maker{Client: awsclients.Lambda(), Function: cfg.RenderFunction, Store: store},
+		Maker:  &lambdarender.Maker{Client: awsclients.Lambda(), Function: cfg.RenderFunction, Store: &made},
 		Queue: &sqsqueue.Queue{Client: awsclients.SQS(), URL: cfg.QueueURL, Message: func(page prerender.Page) any {
 			return lambdarender.NewOrder(page, 0)
 		}},

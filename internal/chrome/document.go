@@ -168,6 +168,9 @@ const maxFollowed = 5
 func (l *load) onDocumentRequest(ev *network.EventRequestWillBeSent) {
 	url := ev.Request.URL
 	switch {
+	case !strings.HasPrefix(url, "http:") && !strings.HasPrefix(url, "https:"):
+		// tel:, mailto: and what apps have made their own lead out of the browser, which
+		// has none of those; the page stays.
 	case l.doc != nil && l.doc.final:
 	case ev.RedirectResponse != nil && ev.LoaderID == l.asker && l.doc == nil:
 		// Where the origin sends its visitor, the crawler is sent.
@@ -214,6 +217,7 @@ func sameDocument(a, b string) bool {
 func (l *load) onDocument(ev *network.EventResponseReceived) {
 	doc := newDocument(ev.Response)
 	switch first := l.doc == nil; {
+	case !l.asked: // of the page before
 	case l.elsewhere != "" || l.doc != nil && l.doc.final:
 	case doc.isEgressFailure():
 		l.err = l.navigationError("refused by the egress proxy")
@@ -260,6 +264,10 @@ func (l *load) file(ctx context.Context) (*document, error) {
 	if err := l.tab.pauseDocuments(ctx, fetch.RequestStageResponse); err != nil {
 		return nil, deadlineIs(prerender.ErrOriginTimeout, err)
 	}
+	if err := l.process.pipe.mark(ctx, l.mainFrame()); err != nil {
+		return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)
+	}
+	defer l.process.pipe.unmark(ctx, l.mainFrame())
 	failed := make(chan error, 1)
 	go func() {
 		res, err := cdp.Call(ctx, l.tab.target, page.Navigate, page.NavigateParams{URL: l.page.URL})
@@ -283,6 +291,12 @@ func (l *load) readFile(ctx context.Context, ev *fetch.EventRequestPaused) (*doc
 	doc := &document{url: ev.Request.URL, status: int(ev.ResponseStatusCode), header: http.Header{}, final: true}
 	for _, h := range ev.ResponseHeaders {
 		doc.header.Add(h.Name, h.Value)
+	}
+	if doc.isEgressFailure() {
+		return nil, l.navigationError("refused by the egress proxy")
+	}
+	if doc.header.Get("Location") != "" && doc.status >= 300 && doc.status < 400 {
+		return doc, nil // now it is elsewhere
 	}
 	if err := doc.tooLarge(); err != nil {
 		return nil, fmt.Errorf("%s is %w: %w", l.page.URL, err, prerender.ErrContentRefused)

@@ -112,9 +112,7 @@ func flags(dir, proxy string) []string {
 		"force-webrtc-ip-handling-policy": "disable_non_proxied_udp",
 		"disable-features":                strings.Join(without, ","),
 		// A page that wants more memory ends its own process. Large apps take 100 MB.
-		// The collector is for prelude.js, which takes it away from the page. It has a
-		// name that no page declares: a script with a "const gc" would fail otherwise.
-		"js-flags": "--max-old-space-size=512 --expose-gc-as=__stillpageCollect",
+		"js-flags": "--max-old-space-size=512",
 		// Images and frames below the fold are part of the page, and there are no
 		// frames in which they would come into view.
 		"blink-settings":      "lazyLoadEnabled=false",

@@ -8,9 +8,6 @@
   const later = win.setTimeout.bind(win);
   const forget = win.clearTimeout.bind(win);
 
-  const collectGarbage = win.__stillpageCollect; // see flags.go
-  win.__stillpageCollect = undefined;
-
   // Service workers would outlive the page and answer for the next one. To a
   // page this looks like a browser without them, which every site that uses them
   // has to expect (they are missing in private windows and on plain HTTP).
@@ -20,6 +17,10 @@
   win.open = function open() { return null; };
   win.print = function print() {};
   win.close = function close() {};
+
+  // A form that a script sends would be sent with every render.
+  const refuse = Event.prototype.preventDefault;
+  if (win.navigation) navigation.addEventListener('navigate', (e) => { if (e.formData) refuse.call(e); });
 
   // Nobody says yes, and the answer does not take real time.
   const denied = { code: 1, message: 'User denied Geolocation', PERMISSION_DENIED: 1, POSITION_UNAVAILABLE: 2, TIMEOUT: 3 };
@@ -334,9 +335,7 @@
   //             text is then, and owed how much of that work is not done
   //   traces    it may have stored something, or will when it is left
   //   watches   it reacts to more than time, so that settling may have moved it
-  // collect collects garbage, when the page has been taken.
   Object.defineProperty(win, '__stillpage', { value: Object.freeze({
-    collect() { if (collectGarbage) collectGarbage({ type: 'major', execution: 'sync', flavor: 'regular' }); },
     settle() {
       if (listensToScroll || win.onscroll || document.onscroll) {
         const root = document.scrollingElement || document.documentElement;

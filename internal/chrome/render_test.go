@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stillpage/stillpage/internal/chrome"
@@ -113,6 +114,31 @@ func TestPageSetsStatusAndHeaders(t *testing.T) {
 	}
 }
 
+// What leads out of the browser leaves the page as it is, and what a script sends
+// is not sent with every render.
+func TestPagesThatGoNowhere(t *testing.T) {
+	t.Parallel()
+	var posts atomic.Int64
+	url := serve(t, map[string]http.HandlerFunc{
+		"/tel":    html(`<p>kept</p><script>location.href = "tel:123"</script>`),
+		"/app":    html(`<p>kept</p><script>location.href = "myapp://open?x=1"</script>`),
+		"/mail":   html(`<p>kept</p><script>location.assign("mailto:a@a.example")</script>`),
+		"/form":   html(`<p>kept</p><form action=/buy method=post><input name=a value=1></form><script>document.forms[0].submit()</script>`),
+		"/framed": html(`<p>kept</p><iframe srcdoc="<form action=/buy method=post></form><script>document.forms[0].submit()</script>"></iframe>`),
+		"/buy":    func(w http.ResponseWriter, r *http.Request) { posts.Add(1) },
+	})
+	for _, path := range []string{"/tel", "/app", "/mail", "/form", "/framed"} {
+		c := render(t, url+path)
+		if c.Status != 200 {
+			t.Errorf("%s: got status %d", path, c.Status)
+		}
+		wantBody(t, c, []string{"<p>kept</p>"}, nil)
+	}
+	if n := posts.Load(); n != 0 {
+		t.Errorf("forms were sent %d times", n)
+	}
+}
+
 func TestHostileManners(t *testing.T) {
 	t.Parallel()
 	url := serve(t, map[string]http.HandlerFunc{
@@ -123,7 +149,7 @@ func TestHostileManners(t *testing.T) {
 			Object.defineProperty(document, n, { get() { throw new Error("no " + n) } });
 			for (const n of ["innerHeight", "scrollTo", "setTimeout", "prerenderReady", "name"]) try { Object.defineProperty(window, n, { get() { throw new Error("no " + n) } }) } catch {}
 			Function.prototype.call = Function.prototype.apply = Promise.prototype.then = () => { throw 3 };</script>`),
-		"/worker": html(`<p id=p></p><script>p.append("serviceWorker" in navigator ? "offered" : "missing", typeof gc, typeof __stillpageCollect)</script>`),
+		"/worker": html(`<p id=p></p><script>p.append("serviceWorker" in navigator ? "offered" : "missing")</script>`),
 		"/throws": html(`<p>kept</p><script>throw new Error("oh no")</script>`),
 	})
 	wantBody(t, render(t, url+"/dialogs"), []string{"<p>after</p>"}, nil)
@@ -131,7 +157,7 @@ func TestHostileManners(t *testing.T) {
 	for range 2 { // in a used tab too
 		wantBody(t, render(t, url+"/getters"), []string{"<p>kept</p>"}, []string{"<script"})
 	}
-	wantBody(t, render(t, url+"/worker"), []string{"missingundefinedundefined"}, nil)
+	wantBody(t, render(t, url+"/worker"), []string{"missing"}, nil)
 	if c := render(t, url+"/throws"); !strings.Contains(strings.Join(c.Warnings, "\n"), "Error: oh no") {
 		t.Errorf("warnings: got %q, want the exception", c.Warnings)
 	}

@@ -50,6 +50,10 @@ type Config struct {
 	// that was frozen meanwhile, as Lambda's are, may have lost it. Zero: 30 s.
 	LongIdle time.Duration
 
+	// TidyFirst has the answer wait until its tab is clean, for a machine that is
+	// frozen between answers.
+	TidyFirst bool
+
 	// Blocked are URL patterns that pages must not load. Nil: DefaultBlocked.
 	Blocked []string
 
@@ -189,10 +193,15 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 			}
 			continue
 		}
-		go func() { // the answer need not wait for the cleaning
+		finish := func() {
 			r.release(p, used, err == nil && capture.Partial == "")
 			<-r.places
-		}()
+		}
+		if r.config.TidyFirst {
+			finish()
+		} else {
+			go finish() // the answer need not wait for the cleaning
+		}
 		if err != nil && died {
 			return nil, fmt.Errorf("%w: Chromium died at attempt %d: %w", prerender.ErrRendererDown, attempt, err)
 		}

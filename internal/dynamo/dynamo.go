@@ -56,13 +56,16 @@ type Store struct {
 	Table  string
 	Bodies Bodies
 
+	// Consistent has reads see what was written a moment ago, at twice the price.
+	Consistent bool
+
 	// Now is the clock of expiry and leases. Nil means time.Now.
 	Now func() time.Time
 }
 
 // Get implements prerender.Store.
 func (s *Store) Get(ctx context.Context, key prerender.Key) (*prerender.Snapshot, error) {
-	out, err := s.Client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &s.Table, Key: itemKey("page", key)})
+	out, err := s.Client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &s.Table, Key: itemKey("page", key), ConsistentRead: &s.Consistent})
 	if err != nil {
 		return nil, s.explain("dynamodb:GetItem", key, err)
 	}

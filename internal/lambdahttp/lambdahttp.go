@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdacontext"
@@ -21,9 +23,23 @@ import (
 )
 
 // maxBody is what fits into an answer: Lambda takes 6 MB (6,291,556 bytes) of
-// JSON, in which a compressed body is base64 and a third longer; some kilobytes
-// are the headers'.
-const maxBody = 4_600_000
+// JSON, of which some kilobytes are the headers'.
+const maxBody = 6_200_000
+
+// fits says whether a body does, as it is written in JSON: bytes that are no text
+// as base64, a third longer; text with escapes, of up to six bytes for one.
+func fits(body []byte) bool {
+	switch {
+	case len(body) < maxBody/6:
+		return true
+	case len(body) > maxBody:
+		return false
+	case !utf8.Valid(body):
+		return base64.StdEncoding.EncodedLen(len(body)) <= maxBody
+	}
+	text, err := json.Marshal(string(body))
+	return err == nil && len(text) <= maxBody
+}
 
 // Spill puts a compressed body where the client can get it, and returns its
 // address.
@@ -98,12 +114,12 @@ func fit(handler http.Handler, spill Spill, log *slog.Logger) http.Handler {
 		answer := &answer{header: http.Header{}, status: http.StatusOK}
 		handler.ServeHTTP(answer, r)
 		body := answer.body.Bytes()
-		if len(body) > maxBody && answer.header.Get("Content-Encoding") == "" {
+		if !fits(body) && answer.header.Get("Content-Encoding") == "" {
 			body = compress(body)
 			answer.header.Set("Content-Encoding", "gzip")
 			answer.header.Set("Content-Length", strconv.Itoa(len(body)))
 		}
-		if len(body) > maxBody {
+		if !fits(body) {
 			status, text := http.StatusBadGateway, "The page is too large to be answered.\n"
 			if spill != nil {
 				if url, err := spill(r.Context(), body, answer.header); err != nil {

@@ -125,6 +125,7 @@ func TestBodiesThatDoNotFit(t *testing.T) {
 	noise := make([]byte, 5_000_000)
 	rand.NewChaCha8([32]byte{}).Read(noise)
 	text := bytes.Repeat([]byte("words "), 2_000_000)
+	quotes := bytes.Repeat([]byte("<a b=\"c\">\n"), 400_000) // twice as long in JSON
 	spilled := func(context.Context, []byte, http.Header) (string, error) { return "https://bucket.example/x", nil }
 	for name, tt := range map[string]struct {
 		body     []byte
@@ -134,6 +135,7 @@ func TestBodiesThatDoNotFit(t *testing.T) {
 	}{
 		"fits":                            {text[:4_000_000], "", nil, 200},
 		"fits when compressed":            {text, "", nil, 200},
+		"fits, but not its escapes":       {quotes, "", nil, 200},
 		"does not fit":                    {noise, "", spilled, 307},
 		"compressed, and does not fit":    {noise, "gzip", spilled, 307},
 		"nowhere to put it":               {noise, "", nil, 502},

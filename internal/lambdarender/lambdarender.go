@@ -4,7 +4,7 @@
 //
 // An order is
 //
-//	{"origin": "https://www.example.com", "target": "/shop?a=1", "device": "desktop", "fence": 1234}
+//	{"origin": "https://www.example.com", "target": "/shop?a=1", "device": "desktop", "fence": 1234, "ms": 13000}
 //
 // and its answer
 //
@@ -41,7 +41,13 @@ type Order struct {
 	Target string           `json:"target"`
 	Device prerender.Device `json:"device"`
 	Fence  int64            `json:"fence"`
+
+	// Milliseconds are what the router has left. Zero: as long as Lambda grants.
+	Milliseconds int64 `json:"ms,omitempty"`
 }
+
+// handOver is the part of an order's time that the way back takes.
+const handOver = time.Second
 
 // NewOrder describes a page.
 func NewOrder(page prerender.Page, fence int64) Order {
@@ -113,12 +119,16 @@ type Client interface {
 type Maker struct {
 	Client   Client
 	Function string          // name or ARN, with its alias
-	Store    prerender.Store // where the function stores
+	Store    prerender.Store // where the function stores; its reads must see what was just written
 }
 
 // Make implements prerender.Maker.
 func (m *Maker) Make(ctx context.Context, page prerender.Page, fence int64) (*prerender.Snapshot, []prerender.Phase, error) {
-	payload, err := json.Marshal(NewOrder(page, fence))
+	order := NewOrder(page, fence)
+	if deadline, ok := ctx.Deadline(); ok {
+		order.Milliseconds = max(1, time.Until(deadline.Add(-handOver)).Milliseconds())
+	}
+	payload, err := json.Marshal(order)
 	if err != nil {
 		return nil, nil, fmt.Errorf("order %s: %w", page.URL, err)
 	}
@@ -143,6 +153,9 @@ func (m *Maker) Make(ctx context.Context, page prerender.Page, fence int64) (*pr
 	snap := a.Snapshot.snapshot()
 	if a.Snapshot.Stored {
 		stored, err := m.Store.Get(ctx, page.Key)
+		if err == nil && !stored.RenderedAt.Equal(snap.RenderedAt) {
+			err = errors.New("another has taken its place")
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("render %s: its large body: %w: %w", page.URL, prerender.ErrRendererDown, err)
 		}
@@ -206,6 +219,11 @@ func Serve(maker prerender.Maker, renew func(context.Context, prerender.Page) er
 		page, err := order.Page(ctx, sites)
 		if err != nil {
 			return fault(err), nil
+		}
+		if order.Milliseconds > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(order.Milliseconds)*time.Millisecond)
+			defer cancel()
 		}
 		snap, phases, err := maker.Make(ctx, page, order.Fence)
 		if err != nil {

@@ -48,14 +48,18 @@ func page(t *testing.T, target string) prerender.Page {
 
 // studio makes what it is told to.
 type studio struct {
+	left  time.Duration
 	snap  *prerender.Snapshot
 	err   error
 	page  prerender.Page
 	fence int64
 }
 
-func (s *studio) Make(_ context.Context, page prerender.Page, fence int64) (*prerender.Snapshot, []prerender.Phase, error) {
+func (s *studio) Make(ctx context.Context, page prerender.Page, fence int64) (*prerender.Snapshot, []prerender.Phase, error) {
 	s.page, s.fence = page, fence
+	if deadline, ok := ctx.Deadline(); ok {
+		s.left = time.Until(deadline)
+	}
 	return s.snap, []prerender.Phase{{Name: "navigate", Duration: 12500 * time.Microsecond}}, s.err
 }
 
@@ -83,7 +87,9 @@ func TestOrderAndAnswer(t *testing.T) {
 	}
 	s := &studio{snap: want}
 	p := page(t, "/a%2Fb?q=%C3%A9&b=1&utm_source=x#!bang")
-	got, phases, err := maker(t, s).Make(t.Context(), p, 42)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	got, phases, err := maker(t, s).Make(ctx, p, 42)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +98,9 @@ func TestOrderAndAnswer(t *testing.T) {
 	}
 	if s.fence != 42 || s.page.Key != p.Key || s.page.URL != p.URL || s.page.Device != prerender.Mobile {
 		t.Errorf("the function made %+v under fence %d, want %+v under 42", s.page, s.fence, p)
+	}
+	if s.left <= 0 || s.left > time.Hour-time.Second {
+		t.Errorf("the function has %v for what is wanted in an hour; the way back takes a second", s.left)
 	}
 	if len(phases) != 1 || phases[0].Duration != 12500*time.Microsecond {
 		t.Errorf("phases: got %v", phases)

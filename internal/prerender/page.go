@@ -48,7 +48,7 @@ func (s Site) Page(target string, device Device) (Page, error) {
 	}
 	path, query, _ := strings.Cut(rest, "?")
 	pairs := s.Query.keep(query)
-	url := s.Origin.String() + path + queryString(pairs) + fragment
+	url := s.Origin.String() + encodeHigh(path+queryString(pairs)+fragment)
 	if len(url) > MaxURL {
 		return Page{}, fmt.Errorf("URL of %d bytes is longer than %d: %w", len(url), MaxURL, ErrURLInvalid)
 	}
@@ -72,6 +72,20 @@ func validTarget(target string) error {
 		return fmt.Errorf("path %q has a backslash, which browsers read as /: %w", target, ErrURLInvalid)
 	}
 	return nil
+}
+
+// encodeHigh encodes the bytes that no URL has, as browsers do: they would not
+// survive a way through JSON if they are not UTF-8.
+func encodeHigh(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if s[i] < 0x80 {
+			b.WriteByte(s[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02X", s[i])
+		}
+	}
+	return b.String()
 }
 
 func queryString(pairs []string) string {

@@ -138,7 +138,7 @@ func (s *Service) renewLater(ctx context.Context, page Page) {
 
 // make has the page made, by this service or by another that is at it already.
 func (s *Service) make(ctx context.Context, page Page) (*Snapshot, []Phase, error) {
-	for {
+	for poll := leasePoll; ; poll = min(2*poll, leasePollMost) {
 		// Another flight may have landed between this request's look-up and its
 		// take-off; and a queued page may have been made again long ago.
 		if snap, freshness := s.lookup(ctx, page); freshness == Fresh {
@@ -150,6 +150,9 @@ func (s *Service) make(ctx context.Context, page Page) (*Snapshot, []Phase, erro
 		lease, err := s.Leases.Acquire(ctx, page.Key, s.timeout()+leaseReserve)
 		if err == nil {
 			defer s.release(ctx, lease)
+			if snap, freshness := s.lookup(ctx, page); poll > leasePoll && freshness == Fresh {
+				return snap, nil, nil // made between the look and the lease
+			}
 			return s.Maker.Make(ctx, page, lease.Fence)
 		}
 		if !errors.Is(err, ErrLeased) {
@@ -158,7 +161,7 @@ func (s *Service) make(ctx context.Context, page Page) (*Snapshot, []Phase, erro
 			return s.Maker.Make(ctx, page, 0)
 		}
 		select {
-		case <-time.After(leasePoll):
+		case <-time.After(poll):
 		case <-ctx.Done():
 			return nil, nil, fmt.Errorf("wait for %s, which another is making: %w", page.URL, ErrBusy)
 		}
@@ -169,9 +172,11 @@ const (
 	// leaseReserve is what storing a page may take after its render.
 	leaseReserve = 5 * time.Second
 
-	// leasePoll is how often a service looks for what another is making: a tenth
-	// of what a slow page takes.
-	leasePoll = 200 * time.Millisecond
+	// leasePoll is when a service first looks again for what another is making, a
+	// tenth of what a slow page takes; later it looks less often, at a write and a
+	// read each time.
+	leasePoll     = 200 * time.Millisecond
+	leasePollMost = time.Second
 )
 
 func (s *Service) release(ctx context.Context, lease Lease) {

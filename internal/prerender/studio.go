@@ -45,8 +45,10 @@ func (s *Studio) Make(ctx context.Context, page Page, fence int64) (*Snapshot, [
 	start := time.Now()
 	switch err := s.Store.Put(ctx, page.Key, snap); {
 	case errors.Is(err, ErrSuperseded):
+		snap.Expires = time.Time{} // it is not kept
 		s.log().WarnContext(ctx, "page made too late; a newer one is stored", "key", page.Key)
 	case err != nil:
+		snap.Expires = time.Time{}
 		s.log().ErrorContext(ctx, "page answered but not stored", "key", page.Key, "err", err)
 	}
 	return snap, append(rendering.Phases, Phase{"put", time.Since(start)}), nil
