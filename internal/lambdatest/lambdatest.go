@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -240,6 +241,9 @@ type environment struct {
 	said   words
 	exited chan struct{}
 
+	mu    sync.Mutex
+	known []int // processes that it has run
+
 	events  chan invocation
 	results chan Result
 }
@@ -350,9 +354,19 @@ func (e *environment) runtimeAPI() http.Handler {
 	return mux
 }
 
-// signal reaches all that the environment runs: on Lambda, it is a machine.
+// signal reaches all that the environment runs: on Lambda, it is a machine. What
+// was there once is reached too when the process that has started it is gone.
 func (e *environment) signal(sig syscall.Signal) {
-	for _, pid := range descendants(e.cmd.Process.Pid) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, root := range append(slices.Clone(e.known), e.cmd.Process.Pid) {
+		for _, pid := range descendants(root) {
+			if !slices.Contains(e.known, pid) {
+				e.known = append(e.known, pid)
+			}
+		}
+	}
+	for _, pid := range e.known {
 		syscall.Kill(pid, sig)
 	}
 }
