@@ -28,7 +28,6 @@ type SQS struct {
 // Message is one in the queue.
 type Message struct {
 	ID, Body, Group string
-	Receives        int
 }
 
 // deduplication is SQS's interval.
@@ -125,7 +124,6 @@ func (q *SQS) Deliver(t testing.TB, work func(event []byte) (answer []byte)) int
 	for _, failure := range answer.Failures {
 		for _, m := range batch {
 			if m.ID == failure.ID {
-				m.Receives++
 				q.messages = append(q.messages, m)
 			}
 		}

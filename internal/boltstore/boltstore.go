@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -91,6 +90,9 @@ func (s *Store) Get(_ context.Context, key prerender.Key) (*prerender.Snapshot, 
 		if snap, err = decode(record); err == nil && !snap.Expires.IsZero() && s.now().After(snap.Expires) {
 			return prerender.ErrNotFound
 		}
+		if err == nil {
+			snap.Gzip = slices.Clone(snap.Gzip)
+		}
 		return err
 	})
 	if err != nil {
@@ -150,18 +152,10 @@ func boltKey(key prerender.Key) []byte { return []byte(key) }
 //	...      the compressed body
 const recordFormat = 1
 
-type metadata struct {
-	Status     int         `json:"status"`
-	Header     http.Header `json:"header"`
-	RenderedAt time.Time   `json:"renderedAt"`
-	Expires    time.Time   `json:"expires,omitzero"`
-	Size       int         `json:"size"`
-	Partial    string      `json:"partial,omitempty"`
-	Fence      int64       `json:"fence,omitempty"`
-}
-
 func encode(s *prerender.Snapshot) ([]byte, error) {
-	meta, err := json.Marshal(metadata{s.Status, s.Header, s.RenderedAt, s.Expires, s.Size, s.Partial, s.Fence})
+	bare := *s
+	bare.Gzip = nil
+	meta, err := json.Marshal(bare)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +164,8 @@ func encode(s *prerender.Snapshot) ([]byte, error) {
 	return append(append(record, meta...), s.Gzip...), nil
 }
 
-// decode copies what it keeps: record belongs to the transaction.
+// decode returns a snapshot whose body is the record's own, which belongs to the
+// transaction.
 func decode(record []byte) (*prerender.Snapshot, error) {
 	if len(record) < 2 || record[0] != recordFormat {
 		return nil, errors.New("record has a format that this version does not know")
@@ -180,12 +175,10 @@ func decode(record []byte) (*prerender.Snapshot, error) {
 	if n <= 0 || length > uint64(len(rest)) {
 		return nil, errors.New("record is cut short")
 	}
-	var m metadata
-	if err := json.Unmarshal(rest[:length], &m); err != nil {
+	snap := &prerender.Snapshot{}
+	if err := json.Unmarshal(rest[:length], snap); err != nil {
 		return nil, fmt.Errorf("record's metadata: %w", err)
 	}
-	return &prerender.Snapshot{
-		Status: m.Status, Header: m.Header, RenderedAt: m.RenderedAt, Expires: m.Expires, Size: m.Size, Partial: m.Partial, Fence: m.Fence,
-		Gzip: slices.Clone(rest[length:]),
-	}, nil
+	snap.Gzip = rest[length:]
+	return snap, nil
 }

@@ -114,12 +114,14 @@ func fit(handler http.Handler, spill Spill, log *slog.Logger) http.Handler {
 		answer := &answer{header: http.Header{}, status: http.StatusOK}
 		handler.ServeHTTP(answer, r)
 		body := answer.body.Bytes()
-		if !fits(body) && answer.header.Get("Content-Encoding") == "" {
+		ok := fits(body)
+		if !ok && answer.header.Get("Content-Encoding") == "" {
 			body = compress(body)
+			ok = fits(body)
 			answer.header.Set("Content-Encoding", "gzip")
 			answer.header.Set("Content-Length", strconv.Itoa(len(body)))
 		}
-		if !fits(body) {
+		if !ok {
 			status, text := http.StatusBadGateway, "The page is too large to be answered.\n"
 			if spill != nil {
 				if url, err := spill(r.Context(), body, answer.header); err != nil {

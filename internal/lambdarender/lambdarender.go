@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 	"time"
 
@@ -78,16 +77,10 @@ type answer struct {
 	Text     string    `json:"text,omitempty"`
 }
 
+// snapshot is one on the wire. Stored: its body is left out, and in the store.
 type snapshot struct {
-	Status     int         `json:"status"`
-	Header     http.Header `json:"header"`
-	RenderedAt time.Time   `json:"renderedAt"`
-	Expires    time.Time   `json:"expires,omitzero"`
-	Size       int         `json:"size"`
-	Partial    string      `json:"partial,omitempty"`
-	Fence      int64       `json:"fence"`
-	Gzip       []byte      `json:"gzip,omitempty"`
-	Stored     bool        `json:"stored,omitempty"`
+	prerender.Snapshot
+	Stored bool `json:"stored,omitempty"`
 }
 
 type phase struct {
@@ -150,7 +143,7 @@ func (m *Maker) Make(ctx context.Context, page prerender.Page, fence int64) (*pr
 		}
 		return nil, nil, fmt.Errorf("render %s: %s: %w", page.URL, a.Text, fault)
 	}
-	snap := a.Snapshot.snapshot()
+	snap := &a.Snapshot.Snapshot
 	if a.Snapshot.Stored {
 		stored, err := m.Store.Get(ctx, page.Key)
 		if err == nil && !stored.RenderedAt.Equal(snap.RenderedAt) {
@@ -244,9 +237,7 @@ func fault(err error) answer {
 }
 
 func newAnswer(s *prerender.Snapshot, phases []prerender.Phase) answer {
-	a := answer{Snapshot: &snapshot{
-		Status: s.Status, Header: s.Header, RenderedAt: s.RenderedAt, Expires: s.Expires, Size: s.Size, Partial: s.Partial, Fence: s.Fence, Gzip: s.Gzip,
-	}}
+	a := answer{Snapshot: &snapshot{Snapshot: *s}}
 	if len(s.Gzip) > maxInline {
 		if s.Expires.IsZero() { // it was not stored, and this is the only way out
 			return fault(fmt.Errorf("a page of %d compressed bytes that is not kept is too large to be handed over: %w", len(s.Gzip), prerender.ErrContentRefused))
@@ -257,10 +248,4 @@ func newAnswer(s *prerender.Snapshot, phases []prerender.Phase) answer {
 		a.Phases = append(a.Phases, phase{p.Name, float64(p.Duration) / float64(time.Millisecond)})
 	}
 	return a
-}
-
-func (s *snapshot) snapshot() *prerender.Snapshot {
-	return &prerender.Snapshot{
-		Status: s.Status, Header: s.Header, RenderedAt: s.RenderedAt, Expires: s.Expires, Size: s.Size, Partial: s.Partial, Fence: s.Fence, Gzip: s.Gzip,
-	}
 }

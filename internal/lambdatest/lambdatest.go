@@ -43,7 +43,6 @@ type Service struct {
 	// URL is the endpoint of the Invoke API.
 	URL string
 
-	t    testing.TB
 	mu   sync.Mutex
 	byID map[string]*deployment
 }
@@ -59,7 +58,7 @@ type deployment struct {
 
 // Start runs an empty service that ends with the test.
 func Start(t testing.TB) *Service {
-	s := &Service{t: t, byID: map[string]*deployment{}}
+	s := &Service{byID: map[string]*deployment{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /2015-03-31/functions/{name}/invocations", s.serveInvoke)
 	server := httptest.NewServer(mux)
@@ -68,7 +67,7 @@ func Start(t testing.TB) *Service {
 		server.CloseClientConnections()
 		server.Close()
 		for _, d := range s.byID {
-			d.Kill()
+			d.kill()
 		}
 	})
 	return s
@@ -189,8 +188,8 @@ func (d *deployment) giveBack(e *environment, alive bool) {
 	}
 }
 
-// Kill ends all environments.
-func (d *deployment) Kill() {
+// kill ends all environments.
+func (d *deployment) kill() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range d.all {

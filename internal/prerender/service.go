@@ -150,8 +150,10 @@ func (s *Service) make(ctx context.Context, page Page) (*Snapshot, []Phase, erro
 		lease, err := s.Leases.Acquire(ctx, page.Key, s.timeout()+leaseReserve)
 		if err == nil {
 			defer s.release(ctx, lease)
-			if snap, freshness := s.lookup(ctx, page); poll > leasePoll && freshness == Fresh {
-				return snap, nil, nil // made between the look and the lease
+			if poll > leasePoll { // somebody had it, who may have come to an end since the look
+				if snap, freshness := s.lookup(ctx, page); freshness == Fresh {
+					return snap, nil, nil
+				}
 			}
 			return s.Maker.Make(ctx, page, lease.Fence)
 		}

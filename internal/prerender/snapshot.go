@@ -9,27 +9,28 @@ import (
 	"time"
 )
 
-// Snapshot is a stored page.
+// Snapshot is a stored page. Its JSON is on the wire between functions, and
+// without the body in boltstore's file.
 type Snapshot struct {
-	Status     int
-	Header     http.Header
-	RenderedAt time.Time
+	Status     int         `json:"status"`
+	Header     http.Header `json:"header"`
+	RenderedAt time.Time   `json:"renderedAt"`
 
 	// Gzip is the body, compressed: nine of ten crawlers take it as it is.
-	Gzip []byte
+	Gzip []byte `json:"gzip,omitempty"`
 
 	// Size is the body's length in bytes before compression.
-	Size int
+	Size int `json:"size"`
 
 	// Expires is when it may be forgotten. Stores may keep it longer, but do not
 	// return it any more. Zero: never.
-	Expires time.Time
+	Expires time.Time `json:"expires,omitzero"`
 
 	// Partial is Rendering.Partial.
-	Partial string
+	Partial string `json:"partial,omitempty"`
 
 	// Fence is that of the lease it was made under, 0 without leases.
-	Fence int64
+	Fence int64 `json:"fence,omitempty"`
 }
 
 // newSnapshot compresses a rendering.
