@@ -177,6 +177,7 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 	}()
 	// A browser that dies takes all its pages along, and so does one of its
 	// processes. They are innocent but for one, so each gets a second chance.
+	spared := false // a browser that opened no tab was not held against the page
 	for attempt := 1; ; attempt++ {
 		p, err := r.acquire(ctx)
 		if err != nil {
@@ -186,6 +187,9 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 		capture, used, err := r.capture(ctx, p, page, options)
 		died := p.isLost() || used != nil && used.dead.Load()
 		deadBefore := errors.Is(err, errDeadTab)
+		if used == nil && !spared {
+			deadBefore, spared = true, true // no tab was opened: the page has not begun
+		}
 		if err != nil && died && ctx.Err() == nil && (attempt == 1 || deadBefore) {
 			r.release(p, used, false)
 			if deadBefore {
