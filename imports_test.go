@@ -43,7 +43,9 @@ var rules = map[string]rule{
 		"github.com/aws/aws-sdk-go-v2/service/lambda", "github.com/aws/smithy-go"}},
 	"internal/lambdatest": {},
 	"internal/lambdahttp": {external: []string{"github.com/aws/aws-lambda-go", "github.com/awslabs/aws-lambda-go-api-proxy"}},
-	"internal/awsclients": {external: []string{"github.com/aws/aws-sdk-go-v2"}},
+	"internal/awsclients": {internal: []string{"internal/xray"}, external: []string{"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"}},
+	"internal/xray": {internal: []string{"internal/prerender"}, external: []string{
+		"github.com/aws/aws-sdk-go-v2/aws/middleware", "github.com/aws/smithy-go"}},
 	"functions/router": {
 		internal: []string{"internal/awsclients", "internal/config", "internal/dynamo", "internal/lambdahttp", "internal/lambdarender",
 			"internal/prerender", "internal/router", "internal/s3store", "internal/sqsqueue"},
@@ -51,7 +53,7 @@ var rules = map[string]rule{
 	},
 	"functions/render": {
 		internal: []string{"internal/awsclients", "internal/chrome", "internal/config", "internal/dynamo", "internal/egress",
-			"internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/s3store"},
+			"internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/s3store", "internal/xray"},
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},
 	"functions/admin": {

@@ -18,7 +18,11 @@ import (
 	"github.com/stillpage/stillpage/internal/lambdarender"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/s3store"
+	"github.com/stillpage/stillpage/internal/xray"
 )
+
+// flags are what Chromium needs on Lambda; layers/chromium/README.md has the reasons.
+var flags = []string{"--no-sandbox", "--no-zygote"}
 
 func main() {
 	chrome.KeepIfAsked()
@@ -45,7 +49,7 @@ func run(cfg config.Function, log *slog.Logger) error {
 		return err
 	}
 	// An environment has one event at a time.
-	renderer, err := chrome.Start(context.Background(), chrome.Config{Egress: proxy, Concurrency: 1, TidyFirst: true, Log: log})
+	renderer, err := chrome.Start(context.Background(), chrome.Config{Egress: proxy, Flags: flags, Concurrency: 1, TidyFirst: true, Log: log})
 	if err != nil {
 		return err
 	}
@@ -53,9 +57,9 @@ func run(cfg config.Function, log *slog.Logger) error {
 		Client: awsclients.DynamoDB(), Table: cfg.Table,
 		Bodies: &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket},
 	}
-	studio := &prerender.Studio{Renderer: renderer, Store: store, Log: log}
-	service := &prerender.Service{Store: store, Leases: store, Maker: studio, Log: log}
-	lambda.StartWithOptions(lambdarender.Serve(studio, service.Renew, cfg.Sites, log), lambda.WithEnableSIGTERM(func() {
+	maker := xray.Maker{Maker: &prerender.Studio{Renderer: renderer, Store: store, Log: log}}
+	service := &prerender.Service{Store: store, Leases: store, Maker: maker, Log: log}
+	lambda.StartWithOptions(lambdarender.Serve(maker, service.Renew, cfg.Sites, log), lambda.WithEnableSIGTERM(func() {
 		renderer.Close()
 		proxy.Close()
 	}))

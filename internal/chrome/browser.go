@@ -80,13 +80,13 @@ func (p *process) answers(ctx context.Context) bool {
 
 // startProcess starts Chromium under a keeper. ctx can end the start, and means
 // nothing to Chromium afterwards.
-func startProcess(ctx context.Context, path, proxy string, log *slog.Logger) (*process, error) {
+func startProcess(ctx context.Context, path, proxy string, extra []string, log *slog.Logger) (*process, error) {
 	dir, lock, err := newDir()
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Close() // the keeper has it by then
-	k, err := startKeeper(dir, lock, append([]string{path}, flags(dir, proxy)...))
+	k, err := startKeeper(dir, lock, append([]string{path}, flags(dir, proxy, extra)...))
 	if err != nil {
 		removeDir(dir)
 		return nil, err

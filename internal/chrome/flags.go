@@ -57,8 +57,9 @@ var without = []string{
 	"InterestGroupStorage", "KeepAliveInBrowserMigration", "NetworkErrorLogging", "Reporting", "SharedStorageAPI",
 }
 
-// flags returns Chromium's command line. proxy is the egress proxy's host:port.
-func flags(dir, proxy string) []string {
+// flags returns Chromium's command line. proxy is the egress proxy's host:port,
+// and extra is added as it is.
+func flags(dir, proxy string, extra []string) []string {
 	switches := []string{
 		"remote-debugging-pipe",
 		"headless",
@@ -132,5 +133,5 @@ func flags(dir, proxy string) []string {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		line = append(line, "--"+name+"="+values[name])
 	}
-	return append(line, "about:blank")
+	return append(append(line, extra...), "about:blank")
 }

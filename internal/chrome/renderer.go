@@ -32,6 +32,10 @@ type Config struct {
 	// Binary is Chromium's path. Empty: FindBinary looks for it.
 	Binary string
 
+	// Flags are added to Chromium's command line, each with its dashes: what the
+	// machine asks for, such as "--no-sandbox" where the sandbox cannot be had.
+	Flags []string
+
 	// Egress is required.
 	Egress Egress
 
@@ -366,7 +370,7 @@ func (r *Renderer) start(s *starting, old *process) {
 		r.config.Log.Error("Chromium died; starting another", "pid", old.pid)
 		old.stop()
 	}
-	p, err := startProcess(r.life, r.config.Binary, r.config.Egress.Addr(), r.config.Log)
+	p, err := startProcess(r.life, r.config.Binary, r.config.Egress.Addr(), r.config.Flags, r.config.Log)
 	r.mu.Lock()
 	s.err = err
 	if err == nil {

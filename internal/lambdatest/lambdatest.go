@@ -6,6 +6,7 @@ package lambdatest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -133,8 +134,15 @@ type Throttled struct{ Reason string }
 
 func (t Throttled) Error() string { return "TooManyRequestsException: " + t.Reason }
 
+// Trace is what an invocation is traced as when nobody says otherwise.
+const Trace = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1"
+
 // Invoke has a function work on an event.
 func (s *Service) Invoke(ctx context.Context, name string, event []byte) (Result, error) {
+	return s.invoke(name, invocation{id: rand.Text(), event: event, trace: Trace})
+}
+
+func (s *Service) invoke(name string, in invocation) (Result, error) {
 	d := s.find(name)
 	if d == nil {
 		return Result{}, fmt.Errorf("no function %s", name)
@@ -143,7 +151,7 @@ func (s *Service) Invoke(ctx context.Context, name string, event []byte) (Result
 	if err != nil {
 		return Result{}, err
 	}
-	result, alive := e.work(event, d.Timeout)
+	result, alive := e.work(in, d.Timeout)
 	d.giveBack(e, alive)
 	return result, nil
 }
@@ -216,7 +224,9 @@ func (s *Service) serveInvoke(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusRequestEntityTooLarge, "RequestTooLargeException", "the event has more than 6291556 bytes")
 		return
 	}
-	result, err := s.Invoke(r.Context(), name, event)
+	// Lambda puts a segment of its own between the caller's and the function's.
+	in := invocation{id: rand.Text(), event: event, trace: cmp.Or(r.Header.Get("X-Amzn-Trace-Id"), Trace)}
+	result, err := s.invoke(name, in)
 	if t, ok := err.(Throttled); ok {
 		fail(http.StatusTooManyRequests, "TooManyRequestsException", t.Reason)
 		return
@@ -250,6 +260,7 @@ type environment struct {
 type invocation struct {
 	id       string
 	event    []byte
+	trace    string
 	deadline time.Time
 }
 
@@ -283,9 +294,9 @@ func (d *deployment) start() (*environment, error) {
 
 // work gives the environment an event, thawed, and freezes it afterwards. It is
 // not alive when it has crashed or run out of time.
-func (e *environment) work(event []byte, timeout time.Duration) (_ Result, alive bool) {
+func (e *environment) work(in invocation, timeout time.Duration) (_ Result, alive bool) {
 	e.signal(syscall.SIGCONT)
-	in := invocation{id: rand.Text(), event: event, deadline: time.Now().Add(timeout)}
+	in.deadline = time.Now().Add(timeout)
 	const initTimeout = 10 * time.Second
 	select {
 	case e.events <- in:
@@ -329,7 +340,7 @@ func (e *environment) runtimeAPI() http.Handler {
 			h.Set("Lambda-Runtime-Aws-Request-Id", in.id)
 			h.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(in.deadline.UnixMilli(), 10))
 			h.Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:test:live")
-			h.Set("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1")
+			h.Set("Lambda-Runtime-Trace-Id", in.trace)
 			h.Set("Content-Type", "application/json")
 			w.Write(in.event)
 		case <-r.Context().Done():
