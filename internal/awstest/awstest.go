@@ -72,14 +72,29 @@ func DynamoDB(t testing.TB) *dynamodb.Client {
 	return dynamodb.NewFromConfig(Config(), func(o *dynamodb.Options) { o.BaseEndpoint = &endpoint })
 }
 
-// Table makes an empty table as template.yaml does, and deletes it with the test.
+// Table makes an empty table of pages as template.yaml does, and deletes it with
+// the test.
 func Table(t testing.TB) string {
 	t.Helper()
+	return table(t, types.KeySchemaElement{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash})
+}
+
+// ConfigTable does the same for the table of the configuration.
+func ConfigTable(t testing.TB) string {
+	t.Helper()
+	return table(t, types.KeySchemaElement{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
+		types.KeySchemaElement{AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange})
+}
+
+func table(t testing.TB, keys ...types.KeySchemaElement) string {
+	t.Helper()
 	db, name := DynamoDB(t), "table-"+rand.Text()
+	var attributes []types.AttributeDefinition
+	for _, key := range keys {
+		attributes = append(attributes, types.AttributeDefinition{AttributeName: key.AttributeName, AttributeType: types.ScalarAttributeTypeS})
+	}
 	_, err := db.CreateTable(t.Context(), &dynamodb.CreateTableInput{
-		TableName: &name, BillingMode: types.BillingModePayPerRequest,
-		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS}},
-		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}},
+		TableName: &name, BillingMode: types.BillingModePayPerRequest, AttributeDefinitions: attributes, KeySchema: keys,
 	})
 	if err != nil {
 		t.Fatalf("create table: %v", err)

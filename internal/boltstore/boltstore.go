@@ -1,4 +1,4 @@
-// Package boltstore keeps snapshots in one bbolt file, for `stillpage serve`.
+// Package boltstore keeps snapshots and sites in one bbolt file, for `stillpage serve`.
 // It speaks the store's contract and nothing more; when a page is fresh or may
 // be kept is the core's business.
 package boltstore
@@ -23,9 +23,10 @@ import (
 // fileName is the store's file in the data directory.
 const fileName = "stillpage.db"
 
-var pagesBucket = []byte("pages")
+// The buckets: pages by their keys, see encode; sites by their hosts, as JSON.
+var pagesBucket, sitesBucket = []byte("pages"), []byte("sites")
 
-// Store implements prerender.Store.
+// Store implements prerender.Store and prerender.SiteStore.
 type Store struct {
 	db  *bbolt.DB
 	now func() time.Time
@@ -50,8 +51,12 @@ func Open(dir string) (*Store, error) {
 	// after a power cut.
 	db.NoSync = true
 	err = db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(pagesBucket)
-		return err
+		for _, name := range [][]byte{pagesBucket, sitesBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
@@ -121,14 +126,16 @@ func (s *Store) Put(_ context.Context, key prerender.Key, snap *prerender.Snapsh
 }
 
 // Delete implements prerender.Store.
-func (s *Store) Delete(_ context.Context, key prerender.Key) error {
+func (s *Store) Delete(_ context.Context, keys ...prerender.Key) error {
 	err := s.db.Batch(func(tx *bbolt.Tx) error {
-		return tx.Bucket(pagesBucket).Delete(boltKey(key))
+		for _, key := range keys {
+			if err := tx.Bucket(pagesBucket).Delete(boltKey(key)); err != nil {
+				return fmt.Errorf("delete page %q: %w", key, err)
+			}
+		}
+		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("delete page %q: %w", key, err)
-	}
-	return nil
+	return err
 }
 
 // Pages counts the stored pages.

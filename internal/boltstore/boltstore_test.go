@@ -30,6 +30,11 @@ func TestContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) prerender.Store { return open(t, t.TempDir()) })
 }
 
+func TestSites(t *testing.T) {
+	t.Parallel()
+	storetest.RunSites(t, func(t *testing.T) prerender.SiteStore { return open(t, t.TempDir()) })
+}
+
 func TestPagesSurviveARestart(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "made", "by", "Open")

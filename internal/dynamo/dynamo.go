@@ -1,8 +1,9 @@
-// Package dynamo keeps snapshots and leases in a DynamoDB table. A page that is
+// Package dynamo keeps snapshots and leases in a DynamoDB table, and sites in
+// another (Sites). A page that is
 // small enough is one item, so that a hit is one read; the body of a larger one
 // is elsewhere (Bodies). When a page is fresh is the core's business.
 //
-// The table has a string partition key, "pk", and its TTL attribute is
+// The table of pages has a string partition key, "pk", and its TTL attribute is
 // "expires". An item is one of
 //
 //	page#<hash>   key, status, header (JSON), rendered (RFC 3339), size, partial, fence,
@@ -19,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,7 +36,7 @@ type Client interface {
 	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
 	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
 	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
-	DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error)
+	BatchWriteItem(context.Context, *dynamodb.BatchWriteItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchWriteItemOutput, error)
 }
 
 // Bodies keeps what does not fit into an item.
@@ -67,7 +69,7 @@ type Store struct {
 func (s *Store) Get(ctx context.Context, key prerender.Key) (*prerender.Snapshot, error) {
 	out, err := s.Client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &s.Table, Key: itemKey("page", key), ConsistentRead: &s.Consistent})
 	if err != nil {
-		return nil, s.explain("dynamodb:GetItem", key, err)
+		return nil, explain("dynamodb:GetItem", s.Table, string(key), err)
 	}
 	if out.Item == nil {
 		return nil, fmt.Errorf("get page %.200q: %w", key, prerender.ErrNotFound)
@@ -114,20 +116,53 @@ func (s *Store) Put(ctx context.Context, key prerender.Key, snap *prerender.Snap
 		return fmt.Errorf("put page %.200q under fence %d: %w", key, snap.Fence, prerender.ErrSuperseded)
 	}
 	if err != nil {
-		return s.explain("dynamodb:PutItem", key, err)
+		return explain("dynamodb:PutItem", s.Table, string(key), err)
 	}
 	return nil
 }
 
+// maxBatch is how many items DynamoDB writes in one call.
+const maxBatch = 25
+
 // Delete implements prerender.Store. The body of a large page stays until the
 // bucket's rule removes it: others may have the same.
-func (s *Store) Delete(ctx context.Context, key prerender.Key) error {
-	_, err := s.Client.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &s.Table, Key: itemKey("page", key)})
-	if err != nil {
-		return s.explain("dynamodb:DeleteItem", key, err)
+func (s *Store) Delete(ctx context.Context, keys ...prerender.Key) error {
+	keys = slices.Clone(keys)
+	slices.Sort(keys)
+	for batch := range slices.Chunk(slices.Compact(keys), maxBatch) { // twice the same in a call is an error
+		var writes []types.WriteRequest
+		for _, key := range batch {
+			writes = append(writes, types.WriteRequest{DeleteRequest: &types.DeleteRequest{Key: itemKey("page", key)}})
+		}
+		if err := s.write(ctx, writes); err != nil {
+			return explain("dynamodb:BatchWriteItem", s.Table, string(batch[0]), err)
+		}
 	}
 	return nil
 }
+
+// write repeats what DynamoDB leaves unprocessed, which is how it throttles a part
+// of a batch, until the context ends.
+func (s *Store) write(ctx context.Context, writes []types.WriteRequest) error {
+	for pause := firstPause; len(writes) > 0; pause = min(2*pause, longestPause) {
+		out, err := s.Client.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{s.Table: writes}})
+		if err != nil {
+			return err
+		}
+		if writes = out.UnprocessedItems[s.Table]; len(writes) == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("%d items are left, the table is throttled: %w", len(writes), context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// The pauses of the SDK's own retries are of this order.
+const firstPause, longestPause = 50 * time.Millisecond, 5 * time.Second
 
 // encode returns an item without its body, and about how many bytes it has.
 func encode(key prerender.Key, snap *prerender.Snapshot) (item map[string]types.AttributeValue, size int, err error) {

@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/stillpage/stillpage/internal/awstest"
@@ -41,6 +43,118 @@ func TestLeases(t *testing.T) {
 		s.Now = now
 		return s
 	})
+}
+
+func TestSites(t *testing.T) {
+	t.Parallel()
+	storetest.RunSites(t, func(t *testing.T) prerender.SiteStore {
+		return &dynamo.Sites{Client: twoPerPage{awstest.DynamoDB(t)}, Table: awstest.ConfigTable(t)}
+	})
+}
+
+// twoPerPage is DynamoDB with little to give at a time.
+type twoPerPage struct{ *dynamodb.Client }
+
+func (c twoPerPage) Query(ctx context.Context, in *dynamodb.QueryInput, o ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	in.Limit = aws.Int32(2)
+	return c.Client.Query(ctx, in, o...)
+}
+
+// DynamoDB may do a part of a batch only.
+func TestUnprocessedItems(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	var keys []prerender.Key
+	for i := range 30 {
+		keys = append(keys, prerender.Key(fmt.Sprint("k", i)))
+		if err := s.Put(t.Context(), keys[i], storetest.Snapshot("a", 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	busy := &halves{Client: s.Client}
+	s.Client = busy
+	if err := s.Delete(t.Context(), keys...); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		if _, err := s.Get(t.Context(), key); !errors.Is(err, prerender.ErrNotFound) {
+			t.Errorf("%s: got %v, want it deleted", key, err)
+		}
+	}
+	if busy.calls.Load() < 5 {
+		t.Errorf("got %d calls, so nothing was left unprocessed", busy.calls.Load())
+	}
+	// A table that does nothing any more is no endless loop.
+	s.Client = &halves{Client: s.Client, none: true}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	wantText(t, s.Delete(ctx, "k1", "k2"), "dynamodb:BatchWriteItem", "2 items are left", "throttled")
+}
+
+// halves writes half of a batch, or nothing.
+type halves struct {
+	dynamo.Client
+	none  bool
+	calls atomic.Int32
+}
+
+func (c *halves) BatchWriteItem(ctx context.Context, in *dynamodb.BatchWriteItemInput, o ...func(*dynamodb.Options)) (*dynamodb.BatchWriteItemOutput, error) {
+	c.calls.Add(1)
+	left := map[string][]types.WriteRequest{}
+	done := map[string][]types.WriteRequest{}
+	for table, writes := range in.RequestItems {
+		half := (len(writes) + 1) / 2
+		if c.none {
+			half = 0
+		}
+		done[table], left[table] = writes[:half], writes[half:]
+	}
+	if c.none {
+		return &dynamodb.BatchWriteItemOutput{UnprocessedItems: left}, nil
+	}
+	out, err := c.Client.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{RequestItems: done}, o...)
+	if err == nil {
+		out.UnprocessedItems = left
+	}
+	return out, err
+}
+
+// Throttling is an error that names the table and what to do, not a miss.
+func TestThrottled(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.Client = throttled{s.Client}
+	_, err := s.Get(t.Context(), "k")
+	if errors.Is(err, prerender.ErrNotFound) {
+		t.Error("a throttled read is no miss")
+	}
+	wantText(t, err, "dynamodb:GetItem", s.Table, "throttled", "OnDemandThroughput")
+	_, err = s.Acquire(t.Context(), "k", time.Second)
+	if errors.Is(err, prerender.ErrLeased) {
+		t.Error("a throttled lease is not another's")
+	}
+	wantText(t, err, "dynamodb:UpdateItem", "throttled")
+	err = s.Put(t.Context(), "k", storetest.Snapshot("a", 10))
+	if errors.Is(err, prerender.ErrSuperseded) {
+		t.Error("a throttled write is not superseded")
+	}
+	wantText(t, err, "dynamodb:PutItem", "throttled")
+}
+
+type throttled struct{ dynamo.Client }
+
+var tooMuch = &types.ProvisionedThroughputExceededException{Message: aws.String("The level of configured provisioned throughput was exceeded.")}
+
+func (throttled) GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
+	return nil, tooMuch
+}
+
+func (throttled) PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	return nil, tooMuch
+}
+
+func (throttled) UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error) {
+	return nil, tooMuch
 }
 
 // A body is in the item as long as it fits, with the longest key and header
@@ -98,6 +212,14 @@ func TestRetriesMeetTheirOwnSuccess(t *testing.T) {
 	if err := s.Put(t.Context(), "k", storetest.Snapshot("a", 10)); err != nil {
 		t.Errorf("Put: %v", err)
 	}
+	sites := &dynamo.Sites{Client: siteTwice{awstest.DynamoDB(t)}, Table: awstest.ConfigTable(t)}
+	for version := int64(1); version <= 2; version++ {
+		site := storetest.FullSite("a.example")
+		site.Version = version - 1
+		if stored, err := sites.PutSite(t.Context(), site); err != nil || stored.Version != version {
+			t.Errorf("PutSite: got %v, %v, want version %d", stored, err, version)
+		}
+	}
 	lease, err := s.Acquire(t.Context(), "k", time.Minute)
 	if err != nil {
 		t.Fatalf("Acquire: %v", err)
@@ -118,6 +240,13 @@ func (c twice) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o ...func
 func (c twice) UpdateItem(ctx context.Context, in *dynamodb.UpdateItemInput, o ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error) {
 	c.Client.UpdateItem(ctx, in, o...)
 	return c.Client.UpdateItem(ctx, in, o...)
+}
+
+type siteTwice struct{ *dynamodb.Client }
+
+func (c siteTwice) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	c.Client.PutItem(ctx, in, o...)
+	return c.Client.PutItem(ctx, in, o...)
 }
 
 // What a wrong installation looks like in the log.

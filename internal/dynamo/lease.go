@@ -42,7 +42,7 @@ func (s *Store) Acquire(ctx context.Context, key prerender.Key, d time.Duration)
 		return prerender.Lease{}, fmt.Errorf("lease of %.200q is another's until %v: %w", key, until.Format(time.RFC3339), prerender.ErrLeased)
 	}
 	if err != nil {
-		return prerender.Lease{}, s.explain("dynamodb:UpdateItem", key, err)
+		return prerender.Lease{}, explain("dynamodb:UpdateItem", s.Table, string(key), err)
 	}
 	return prerender.Lease{Key: key, Owner: owner, Fence: numberOf(out.Attributes["fence"])}, nil
 }
@@ -62,5 +62,5 @@ func (s *Store) Release(ctx context.Context, l prerender.Lease) error {
 	if err == nil || errors.As(err, &failed) {
 		return nil
 	}
-	return s.explain("dynamodb:UpdateItem", l.Key, err)
+	return explain("dynamodb:UpdateItem", s.Table, string(l.Key), err)
 }

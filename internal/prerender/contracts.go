@@ -18,8 +18,27 @@ type Store interface {
 	// that was made under a later lease, it stays, and the error is ErrSuperseded.
 	Put(ctx context.Context, key Key, s *Snapshot) error
 
-	// Delete removes the snapshot. One that is not there is no error.
-	Delete(ctx context.Context, key Key) error
+	// Delete removes the snapshots of any number of keys. One that is not there is
+	// no error. After an error, some may be gone.
+	Delete(ctx context.Context, keys ...Key) error
+}
+
+// SiteStore keeps sites as their owners have configured them. Every
+// implementation passes package storetest.
+//
+// It is safe for concurrent use.
+type SiteStore interface {
+	// Sites returns all of them, ordered by host.
+	Sites(ctx context.Context) ([]Site, error)
+
+	// PutSite stores a site in the place of the one with the same host. Its Version
+	// must be that one's, or 0 if there is none: otherwise somebody else has changed
+	// it meanwhile, and the error is ErrConflict. What is returned has the new Version.
+	PutSite(ctx context.Context, s Site) (Site, error)
+
+	// DeleteSite removes a site that still has the given version, or returns
+	// ErrConflict. One that is not there is no error.
+	DeleteSite(ctx context.Context, host string, version int64) error
 }
 
 // Leases see to it that a page is made once at a time, by however many machines.

@@ -15,6 +15,9 @@ var (
 	// ErrSuperseded: a snapshot is stored that was made under a later lease.
 	ErrSuperseded = errors.New("a newer snapshot is stored")
 
+	// ErrConflict: what is to be changed was changed by somebody else meanwhile.
+	ErrConflict = errors.New("changed by somebody else meanwhile")
+
 	// ErrSiteUnknown: the host is not one that this service renders.
 	ErrSiteUnknown = errors.New("site unknown")
 

@@ -9,11 +9,11 @@ import (
 // exactly; a "*" in a pattern stands for any characters.
 type QueryRule struct {
 	// Keep, when not empty, is the complete list of parameters that matter.
-	Keep []string
+	Keep []string `json:"keep,omitzero"`
 
 	// Drop lists parameters that never matter. It is looked at when Keep is
 	// empty; nil means TrackingParameters, an empty slice means none.
-	Drop []string
+	Drop []string `json:"drop,omitzero"`
 }
 
 // TrackingParameters are added to links by advertising and mailing tools; they

@@ -44,10 +44,12 @@ func (m *memory) Put(_ context.Context, key prerender.Key, s *prerender.Snapshot
 	return m.fail
 }
 
-func (m *memory) Delete(_ context.Context, key prerender.Key) error {
+func (m *memory) Delete(_ context.Context, keys ...prerender.Key) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.pages, key)
+	for _, key := range keys {
+		delete(m.pages, key)
+	}
 	return m.fail
 }
 

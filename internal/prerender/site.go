@@ -1,14 +1,11 @@
 package prerender
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // Device is the kind of viewer that a page is rendered for.
@@ -47,6 +44,15 @@ func ParseOrigin(s string) (Origin, error) {
 }
 
 func (o Origin) String() string { return o.Scheme + "://" + o.Host }
+
+// MarshalText writes an origin as ParseOrigin reads it.
+func (o Origin) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// UnmarshalText is ParseOrigin.
+func (o *Origin) UnmarshalText(text []byte) (err error) {
+	*o, err = ParseOrigin(string(text))
+	return err
+}
 
 // HostPort is the address that a connection to the origin is made to, with the
 // scheme's own port filled in.
@@ -111,115 +117,51 @@ func validHostname(name string) bool {
 
 // Site is a public origin whose pages may be rendered, and how.
 type Site struct {
-	Origin Origin
+	Origin Origin `json:"origin"`
 
 	// Query says which query parameters belong to a page's identity.
 	// The zero value drops TrackingParameters.
-	Query QueryRule
+	Query QueryRule `json:"query,omitzero"`
 
 	// SeparateMobile keeps a page of its own for mobile agents. When false,
 	// every agent gets the desktop page, at half the renders.
-	SeparateMobile bool
+	SeparateMobile bool `json:"separateMobile,omitempty"`
 
 	// Rendering says how its pages are rendered.
-	Rendering RenderRule
+	Rendering RenderRule `json:"rendering,omitzero"`
 
 	// Success and Gone are how long snapshots are answered after they were
 	// made: Success for status 2xx, Gone for redirects, 404 and 410. Zero
 	// values mean DefaultSuccess and DefaultGone. Other statuses are never kept.
-	Success, Gone Lifetime
+	Success Lifetime `json:"success,omitzero"`
+	Gone    Lifetime `json:"gone,omitzero"`
+
+	// Version counts the changes of a stored site. Zero: it is not stored.
+	Version int64 `json:"version,omitempty"`
 }
 
 // RenderRule is how a site's pages are rendered. The zero value is for most.
 type RenderRule struct {
 	// RealTime renders without the jumping clock, for sites that do not bear it:
 	// slower by a second a page.
-	RealTime bool
+	RealTime bool `json:"realTime,omitempty"`
 
 	// FollowRedirects shows the page that a script or a meta refresh leads to.
 	// When false, the crawler is answered 302 and asks for it itself.
-	FollowRedirects bool
+	FollowRedirects bool `json:"followRedirects,omitempty"`
 
 	// DeclarativeShadow writes shadow roots as <template shadowrootmode>. When
 	// false, they are flattened into plain HTML, which every crawler reads.
-	DeclarativeShadow bool
+	DeclarativeShadow bool `json:"declarativeShadow,omitempty"`
 
 	// RefusePartial answers with an error when a page did not finish in its time.
 	// When false, what there is of it is answered. It is never stored.
-	RefusePartial bool
+	RefusePartial bool `json:"refusePartial,omitempty"`
 
 	// Language is the Accept-Language of the requests, and what scripts see as
 	// the person's. Empty: DefaultLanguage.
-	Language string
+	Language string `json:"language,omitempty"`
 }
 
 // DefaultLanguage is that of most crawlers which send one.
 const DefaultLanguage = "en-US,en"
-
-// Lifetime is how long a snapshot is fresh, and for how long after that it may
-// still be answered while a new one is made.
-type Lifetime struct {
-	Fresh, Stale time.Duration
-}
-
-var (
-	// DefaultSuccess: a day is the middle of what hosted services let their
-	// customers choose from (six hours to thirty days); a week of stale answers
-	// outlasts a long weekend's outage.
-	DefaultSuccess = Lifetime{Fresh: 24 * time.Hour, Stale: 7 * 24 * time.Hour}
-
-	// DefaultGone is short: a crawler that is told 404 for an hour after a page
-	// came back is the longest that an owner would not notice.
-	DefaultGone = Lifetime{Fresh: time.Hour, Stale: 0}
-)
-
-// Lifetime returns how long a snapshot with this status lives. Zero: it is not
-// to be stored.
-func (s Site) Lifetime(status int) Lifetime {
-	or := func(l, otherwise Lifetime) Lifetime {
-		if l == (Lifetime{}) {
-			return otherwise
-		}
-		return l
-	}
-	switch {
-	case status >= 200 && status < 300:
-		return or(s.Success, DefaultSuccess)
-	case status >= 300 && status < 400, status == 404, status == 410:
-		return or(s.Gone, DefaultGone)
-	default:
-		return Lifetime{}
-	}
-}
-
-// Sites finds the site that a host belongs to.
-type Sites interface {
-	// Site returns the site of a host in the form of Origin.Host, or
-	// ErrSiteUnknown. It is safe for concurrent use.
-	Site(ctx context.Context, host string) (Site, error)
-}
-
-// SiteList is a fixed set of sites by host.
-type SiteList map[string]Site
-
-// NewSiteList makes a list, or says which sites share a host.
-func NewSiteList(sites ...Site) (SiteList, error) {
-	list := SiteList{}
-	var errs []error
-	for _, s := range sites {
-		if _, dup := list[s.Origin.Host]; dup {
-			errs = append(errs, fmt.Errorf("site %s is given twice", s.Origin.Host))
-		}
-		list[s.Origin.Host] = s
-	}
-	return list, errors.Join(errs...)
-}
-
-// Site implements Sites.
-func (l SiteList) Site(_ context.Context, host string) (Site, error) {
-	s, ok := l[host]
-	if !ok {
-		return Site{}, fmt.Errorf("host %q: %w", host, ErrSiteUnknown)
-	}
-	return s, nil
-}

@@ -1,4 +1,5 @@
-// Package storetest is the contract of prerender.Store as a test suite. Every
+// Package storetest is the contracts of prerender.Store, Leases and SiteStore as
+// test suites. Every
 // store runs it against the real database that it speaks to.
 package storetest
 
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,6 +125,120 @@ func RunLeases(t *testing.T, open func(t *testing.T, now func() time.Time) prere
 	})
 }
 
+// RunSites tests the site stores that open makes. Each call of open returns an
+// empty one.
+func RunSites(t *testing.T, open func(t *testing.T) prerender.SiteStore) {
+	for name, test := range map[string]func(*testing.T, prerender.SiteStore){
+		"sites come back":           sitesComeBack,
+		"a lost update is refused":  siteVersions,
+		"one of many changes wins":  siteRaces,
+		"sites: more than one page": manySites,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
+	}
+}
+
+// FullSite returns a site whose every field is set.
+func FullSite(host string) prerender.Site {
+	return prerender.Site{
+		Origin:         prerender.Origin{Scheme: "https", Host: host},
+		Query:          prerender.QueryRule{Keep: []string{"page", "q*"}, Drop: []string{}},
+		SeparateMobile: true,
+		Rendering: prerender.RenderRule{
+			RealTime: true, FollowRedirects: true, DeclarativeShadow: true, RefusePartial: true, Language: "de-CH,de",
+		},
+		Success: prerender.Lifetime{Fresh: 90 * time.Minute, Stale: 36 * time.Hour},
+		Gone:    prerender.Lifetime{Fresh: 1500 * time.Millisecond},
+	}
+}
+
+func sitesComeBack(t *testing.T, s prerender.SiteStore) {
+	wantSites(t, s)
+	b := putSite(t, s, FullSite("b.example"))
+	a := putSite(t, s, prerender.Site{Origin: prerender.Origin{Scheme: "http", Host: "a.example:8080"}})
+	wantSites(t, s, a, b)
+	for range 2 { // the second finds nothing, which is no error
+		if err := s.DeleteSite(t.Context(), "a.example:8080", a.Version); err != nil {
+			t.Errorf("DeleteSite: %v", err)
+		}
+	}
+	wantSites(t, s, b)
+}
+
+func siteVersions(t *testing.T, s prerender.SiteStore) {
+	first := putSite(t, s, FullSite("a.example"))
+	changed := first
+	changed.SeparateMobile = false
+	second := putSite(t, s, changed)
+	if first.Version == 0 || second.Version <= first.Version {
+		t.Errorf("versions: got %d, then %d, want them to go up from above 0", first.Version, second.Version)
+	}
+	stranger := FullSite("b.example")
+	stranger.Version = 7
+	for what, site := range map[string]prerender.Site{"old": first, "new": FullSite("a.example"), "deleted": stranger} {
+		if _, err := s.PutSite(t.Context(), site); !errors.Is(err, prerender.ErrConflict) {
+			t.Errorf("PutSite of what was made from %s: got %v, want ErrConflict", what, err)
+		}
+	}
+	if err := s.DeleteSite(t.Context(), "a.example", first.Version); !errors.Is(err, prerender.ErrConflict) {
+		t.Errorf("DeleteSite of what has changed: got %v, want ErrConflict", err)
+	}
+	wantSites(t, s, second)
+}
+
+func siteRaces(t *testing.T, s prerender.SiteStore) {
+	site := putSite(t, s, FullSite("a.example"))
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			mine := site
+			mine.Rendering.Language = fmt.Sprint("language ", i)
+			_, err := s.PutSite(context.Background(), mine)
+			if err == nil {
+				won.Add(1)
+			} else if !errors.Is(err, prerender.ErrConflict) {
+				t.Errorf("PutSite: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d of 20 changes of one version were stored, want 1", won.Load())
+	}
+}
+
+func manySites(t *testing.T, s prerender.SiteStore) {
+	var want []prerender.Site
+	for i := range 30 {
+		want = append(want, putSite(t, s, FullSite(fmt.Sprintf("site-%02d.example", i))))
+	}
+	wantSites(t, s, want...)
+}
+
+func putSite(t *testing.T, s prerender.SiteStore, site prerender.Site) prerender.Site {
+	t.Helper()
+	stored, err := s.PutSite(context.Background(), site)
+	if err != nil {
+		t.Fatalf("PutSite(%s): %v", site.Origin, err)
+	}
+	return stored
+}
+
+func wantSites(t *testing.T, s prerender.SiteStore, want ...prerender.Site) {
+	t.Helper()
+	got, err := s.Sites(context.Background())
+	if err != nil {
+		t.Fatalf("Sites: %v", err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Sites (-want +got):\n%s", diff)
+	}
+}
+
 func fences(t *testing.T, s prerender.Store) {
 	under := func(fence int64) *prerender.Snapshot {
 		snap := Snapshot(fmt.Sprint("fence ", fence), 100)
@@ -189,8 +305,22 @@ func deletes(t *testing.T, s prerender.Store) {
 			t.Fatalf("Delete: %v", err)
 		}
 	}
-	if _, err := s.Get(t.Context(), "gone"); !errors.Is(err, prerender.ErrNotFound) {
-		t.Errorf("Get after Delete: got %v, want ErrNotFound", err)
+	var many []prerender.Key
+	for i := range 60 {
+		key := prerender.Key(fmt.Sprint("many ", i))
+		put(t, s, key, Snapshot("many", 10))
+		many = append(many, key, key) // twice is once
+	}
+	if err := s.Delete(t.Context(), many...); err != nil {
+		t.Fatalf("Delete of 60: %v", err)
+	}
+	if err := s.Delete(t.Context()); err != nil {
+		t.Errorf("Delete of none: %v", err)
+	}
+	for _, key := range append(many, "gone") {
+		if _, err := s.Get(t.Context(), key); !errors.Is(err, prerender.ErrNotFound) {
+			t.Errorf("Get(%q) after Delete: got %v, want ErrNotFound", key, err)
+		}
 	}
 	wantStored(t, s, "stays", Snapshot("stays", 10))
 }

@@ -1,0 +1,122 @@
+package dynamo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// SitesClient is what Sites uses of DynamoDB. *dynamodb.Client has it.
+type SitesClient interface {
+	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
+	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
+	DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error)
+}
+
+// Sites implements prerender.SiteStore on the table of the configuration, which
+// has a partition key "pk" and a sort key "sk", both strings. A site is
+//
+//	pk "site", sk its host, version, and site: its JSON
+//
+// so that all of them are one query.
+type Sites struct {
+	Client SitesClient
+	Table  string
+}
+
+// sitePartition is the partition key of all sites.
+const sitePartition = "site"
+
+// Sites implements prerender.SiteStore.
+func (s *Sites) Sites(ctx context.Context) ([]prerender.Site, error) {
+	pages := dynamodb.NewQueryPaginator(s.Client, &dynamodb.QueryInput{
+		TableName: &s.Table, KeyConditionExpression: aws.String("pk = :site"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":site": text(sitePartition)},
+	})
+	var all []prerender.Site
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, explain("dynamodb:Query", s.Table, "sites", err)
+		}
+		for _, item := range page.Items {
+			site, err := decodeSite(item)
+			if err != nil {
+				return nil, fmt.Errorf("get site %s: %w", textOf(item["sk"]), err)
+			}
+			all = append(all, site)
+		}
+	}
+	return all, nil
+}
+
+// PutSite implements prerender.SiteStore.
+func (s *Sites) PutSite(ctx context.Context, site prerender.Site) (prerender.Site, error) {
+	known := site.Version
+	site.Version++
+	document, err := json.Marshal(site)
+	if err != nil {
+		return prerender.Site{}, fmt.Errorf("put site %s: %w", site.Origin.Host, err)
+	}
+	item := siteKey(site.Origin.Host)
+	item["version"] = number(site.Version)
+	item["site"] = text(string(document))
+	condition, values := sameVersion(known)
+	_, err = s.Client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &s.Table, Item: item, ConditionExpression: &condition, ExpressionAttributeValues: values,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	var failed *types.ConditionalCheckFailedException
+	switch {
+	case errors.As(err, &failed) && textOf(failed.Item["site"]) == string(document):
+		return site, nil // a put that was tried again has met its own success
+	case failed != nil:
+		return prerender.Site{}, fmt.Errorf("put site %s: %w", site.Origin.Host, prerender.ErrConflict)
+	case err != nil:
+		return prerender.Site{}, explain("dynamodb:PutItem", s.Table, site.Origin.Host, err)
+	}
+	return site, nil
+}
+
+// DeleteSite implements prerender.SiteStore.
+func (s *Sites) DeleteSite(ctx context.Context, host string, version int64) error {
+	_, err := s.Client.DeleteItem(ctx, &dynamodb.DeleteItemInput{
+		TableName: &s.Table, Key: siteKey(host),
+		ConditionExpression:       aws.String("attribute_not_exists(pk) OR version = :version"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":version": number(version)},
+	})
+	var failed *types.ConditionalCheckFailedException
+	if errors.As(err, &failed) {
+		return fmt.Errorf("delete site %s: %w", host, prerender.ErrConflict)
+	}
+	if err != nil {
+		return explain("dynamodb:DeleteItem", s.Table, host, err)
+	}
+	return nil
+}
+
+// sameVersion is the condition that a stored site has this version, 0 if there is
+// none.
+func sameVersion(version int64) (string, map[string]types.AttributeValue) {
+	if version == 0 {
+		return "attribute_not_exists(pk)", nil
+	}
+	return "version = :version", map[string]types.AttributeValue{":version": number(version)}
+}
+
+func siteKey(host string) map[string]types.AttributeValue {
+	return map[string]types.AttributeValue{"pk": text(sitePartition), "sk": text(host)}
+}
+
+func decodeSite(item map[string]types.AttributeValue) (prerender.Site, error) {
+	var site prerender.Site
+	err := json.Unmarshal([]byte(textOf(item["site"])), &site)
+	return site, err
+}

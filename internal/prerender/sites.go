@@ -1,0 +1,126 @@
+package prerender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+)
+
+// Sites finds the site that a host belongs to.
+type Sites interface {
+	// Site returns the site of a host in the form of Origin.Host, or
+	// ErrSiteUnknown. It is safe for concurrent use.
+	Site(ctx context.Context, host string) (Site, error)
+}
+
+// SiteList is a fixed set of sites by host.
+type SiteList map[string]Site
+
+// NewSiteList makes a list, or says which sites share a host.
+func NewSiteList(sites ...Site) (SiteList, error) {
+	list := SiteList{}
+	var errs []error
+	for _, s := range sites {
+		if _, dup := list[s.Origin.Host]; dup {
+			errs = append(errs, fmt.Errorf("site %s is given twice", s.Origin.Host))
+		}
+		list[s.Origin.Host] = s
+	}
+	return list, errors.Join(errs...)
+}
+
+// Site implements Sites.
+func (l SiteList) Site(_ context.Context, host string) (Site, error) {
+	s, ok := l[host]
+	if !ok {
+		return Site{}, fmt.Errorf("host %q: %w", host, ErrSiteUnknown)
+	}
+	return s, nil
+}
+
+// SiteCache is Sites on a SiteStore. It keeps a copy of all sites, so that a
+// request costs no read of them.
+//
+// It is safe for concurrent use.
+type SiteCache struct {
+	Store SiteStore
+
+	// Fixed are sites that need no store. A stored one with the same host comes
+	// before a fixed one.
+	Fixed SiteList
+
+	// MaxAge is how old the copy may be. Zero means DefaultSiteAge.
+	MaxAge time.Duration
+
+	// Now is the clock of MaxAge. Nil means time.Now.
+	Now func() time.Time
+
+	// Log gets what goes wrong with the store. Nil means slog.Default().
+	Log *slog.Logger
+
+	mu     sync.Mutex
+	copied SiteList
+	at     time.Time // of the last attempt
+}
+
+// DefaultSiteAge is how long an owner waits for a change to take effect, and how
+// often each instance reads all sites.
+const DefaultSiteAge = 30 * time.Second
+
+// siteTimeout bounds a reading of all sites: a bot waits for it.
+const siteTimeout = 2 * time.Second
+
+// Site implements Sites. When the store fails, the copy is used as it is.
+func (c *SiteCache) Site(ctx context.Context, host string) (Site, error) {
+	return c.list(ctx).Site(ctx, host)
+}
+
+func (c *SiteCache) list(ctx context.Context) SiteList {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := c.now(); c.at.IsZero() || now.Sub(c.at) > c.maxAge() {
+		c.at = now
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), siteTimeout)
+		defer cancel()
+		if stored, err := c.Store.Sites(ctx); err != nil {
+			c.log().ErrorContext(ctx, "sites cannot be read; going on with those that are known", "err", err)
+		} else {
+			c.copied = maps.Clone(c.Fixed)
+			if c.copied == nil {
+				c.copied = SiteList{}
+			}
+			for _, site := range stored {
+				c.copied[site.Origin.Host] = site
+			}
+		}
+	}
+	if c.copied == nil {
+		return c.Fixed
+	}
+	return c.copied
+}
+
+func (c *SiteCache) maxAge() time.Duration {
+	if c.MaxAge > 0 {
+		return c.MaxAge
+	}
+	return DefaultSiteAge
+}
+
+func (c *SiteCache) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}
+
+func (c *SiteCache) log() *slog.Logger {
+	if c.Log != nil {
+		return c.Log
+	}
+	return slog.Default()
+}
