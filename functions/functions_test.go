@@ -28,8 +28,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/stillpage/stillpage/internal/awstest"
+	"github.com/stillpage/stillpage/internal/dynamo"
 	"github.com/stillpage/stillpage/internal/edge"
 	"github.com/stillpage/stillpage/internal/lambdatest"
+	"github.com/stillpage/stillpage/internal/prerender"
 )
 
 var binaries string
@@ -62,6 +64,7 @@ type account struct {
 	renders *atomic.Int32    // documents that the site has given to Stillpage's browser
 	env     []string
 	table   string
+	config  string
 	version atomic.Int32 // of the site
 }
 
@@ -83,12 +86,12 @@ func install(t *testing.T) *account {
 	}
 	a.front = httptest.NewServer(front)
 	t.Cleanup(a.front.Close)
-	a.table = awstest.Table(t)
+	a.table, a.config = awstest.Table(t), awstest.ConfigTable(t)
 	a.env = []string{
 		"AWS_ACCESS_KEY_ID=" + awstest.AccessKey, "AWS_SECRET_ACCESS_KEY=" + awstest.SecretKey,
 		"AWS_ENDPOINT_URL_DYNAMODB=" + awstest.DynamoDBEndpoint(t), "AWS_ENDPOINT_URL_S3=" + awstest.S3Endpoint(t),
 		"AWS_ENDPOINT_URL_SQS=" + a.queue.Endpoint, "AWS_ENDPOINT_URL_LAMBDA=" + a.lambda.URL,
-		"STILLPAGE_TABLE=" + a.table, "STILLPAGE_BUCKET=" + awstest.Bucket(t), "STILLPAGE_QUEUE_URL=" + a.queue.QueueURL,
+		"STILLPAGE_TABLE=" + a.table, "STILLPAGE_CONFIG_TABLE=" + a.config, "STILLPAGE_EGRESS_ALLOW=127.0.0.0/8", "STILLPAGE_BUCKET=" + awstest.Bucket(t), "STILLPAGE_QUEUE_URL=" + a.queue.QueueURL,
 		"STILLPAGE_RENDER_FUNCTION=arn:aws:lambda:us-east-1:123456789012:function:render:live",
 		"STILLPAGE_SITES=" + a.front.URL,
 	}
@@ -214,6 +217,24 @@ func TestLifeOfAPage(t *testing.T) {
 	if body, _ := io.ReadAll(res.Body); !strings.Contains(string(body), "<script>") || res.Header.Get("X-Stillpage-Cache") != "" {
 		t.Errorf("a person got %s", body)
 	}
+}
+
+// A site that is in the table of the configuration needs no deployment.
+func TestStoredSite(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.front.URL = strings.Replace(a.front.URL, "127.0.0.1", "localhost", 1)
+	a.want("/shop", http.StatusNotFound, "", "site unknown")
+	origin, err := prerender.ParseOrigin(a.front.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sites := &dynamo.Sites{Client: awstest.DynamoDB(t), Table: a.config}
+	if _, err := sites.PutSite(t.Context(), prerender.Site{Origin: origin}); err != nil {
+		t.Fatal(err)
+	}
+	a.deploy("router", 25*time.Second, 0) // instead of waiting until it reads again
+	a.want("/shop", 200, "miss", "content 0 of /shop")
 }
 
 // A page that is a day old is answered as it is and made again by way of the queue,
@@ -416,9 +437,9 @@ func TestAdmin(t *testing.T) {
 func TestMissingEnvironment(t *testing.T) {
 	t.Parallel()
 	for name, variables := range map[string][]string{
-		"router": {"STILLPAGE_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES"},
-		"render": {"STILLPAGE_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_SITES"},
-		"admin":  {"STILLPAGE_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_SITES"},
+		"router": {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES"},
+		"render": {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_SITES"},
+		"admin":  {"STILLPAGE_TABLE", "STILLPAGE_SITES"},
 	} {
 		cmd := exec.Command(filepath.Join(binaries, name))
 		cmd.Env = []string{"STILLPAGE_LOG_LEVEL=loud"}

@@ -50,7 +50,7 @@ func start(b *testing.B, name string) time.Duration {
 	cmd.Env = []string{
 		"AWS_LAMBDA_RUNTIME_API=" + runtimeAPI.Listener.Addr().String(), "AWS_LAMBDA_FUNCTION_NAME=" + name,
 		"AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
-		"STILLPAGE_TABLE=t", "STILLPAGE_BUCKET=b", "STILLPAGE_QUEUE_URL=https://queue.example/q",
+		"STILLPAGE_TABLE=t", "STILLPAGE_CONFIG_TABLE=c", "STILLPAGE_BUCKET=b", "STILLPAGE_QUEUE_URL=https://queue.example/q",
 		"STILLPAGE_RENDER_FUNCTION=render", "STILLPAGE_SITES=https://www.example.com",
 	}
 	if err := cmd.Start(); err != nil {

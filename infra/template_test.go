@@ -162,6 +162,34 @@ func (c *item) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func(*
 	return &dynamodb.PutItemOutput{}, nil
 }
 
+func TestConfigTableIsThatOfPackageDynamo(t *testing.T) {
+	t.Parallel()
+	client := &siteItem{}
+	origin := prerender.Origin{Scheme: "https", Host: "a.example"}
+	if _, err := (&dynamo.Sites{Client: client, Table: "t"}).PutSite(t.Context(), prerender.Site{Origin: origin}); err != nil {
+		t.Fatal(err)
+	}
+	keys := value(t, mainTemplate, "Resources", "ConfigTable", "Properties", "KeySchema")
+	for _, name := range regexp.MustCompile(`AttributeName: (\w+)`).FindAllStringSubmatch(keys, -1) {
+		if _, ok := client.put[name[1]].(*types.AttributeValueMemberS); !ok {
+			t.Errorf("the table's key has %q, which is no text in an item: %v", name[1], slices.Collect(maps.Keys(client.put)))
+		}
+	}
+	if strings.Count(keys, "AttributeName") != 2 || !strings.Contains(keys, "KeyType: RANGE") {
+		t.Errorf("the table's key is %s, want a partition key and a sort key", keys)
+	}
+}
+
+type siteItem struct {
+	dynamo.SitesClient
+	put map[string]types.AttributeValue
+}
+
+func (c *siteItem) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	c.put = in.Item
+	return &dynamodb.PutItemOutput{}, nil
+}
+
 func TestTableIsThatOfPackageDynamo(t *testing.T) {
 	t.Parallel()
 	client := &item{}
@@ -213,8 +241,14 @@ func TestBucketIsThatOfPackageS3store(t *testing.T) {
 		t.Fatal("bodies never expire")
 	}
 	n, _ := strconv.Atoi(days[1])
-	if life := prerender.DefaultSuccess.Fresh + prerender.DefaultSuccess.Stale; time.Duration(n)*24*time.Hour <= life {
-		t.Errorf("bodies expire after %d days, before the pages that have them (%v)", n, life)
+	most := numbers(t, "FreshHours", "MaxValue")[0] + numbers(t, "StaleHours", "MaxValue")[0]
+	if n*24 <= most {
+		t.Errorf("bodies expire after %d days, before the pages that have them (%d hours)", n, most)
+	}
+	for parameter, want := range map[string]time.Duration{"FreshHours": prerender.DefaultSuccess.Fresh, "StaleHours": prerender.DefaultSuccess.Stale} {
+		if got := time.Duration(numbers(t, parameter, "Default")[0]) * time.Hour; got != want {
+			t.Errorf("%s: default is %v, and %v everywhere else", parameter, got, want)
+		}
 	}
 }
 
@@ -250,14 +284,11 @@ func TestTimeouts(t *testing.T) {
 
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
-	for function, want := range map[string][]string{
-		"Router": {"STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES", "STILLPAGE_TABLE", "STILLPAGE_TOKEN"},
-		"Render": {"STILLPAGE_BUCKET", "STILLPAGE_SITES", "STILLPAGE_TABLE"},
-		"Admin":  {"STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_SITES", "STILLPAGE_TABLE"},
-	} {
-		set := children(t, mainTemplate, "Resources", function, "Properties", "Environment", "Variables")
-		if got := slices.Sorted(maps.Keys(set)); !slices.Equal(got, want) {
-			t.Errorf("%s: got %v, want %v", function, got, want)
+	all := children(t, mainTemplate, "Globals", "Function", "Environment", "Variables")
+	for _, function := range []string{"Router", "Render", "Admin"} {
+		set := maps.Clone(all)
+		if properties := children(t, mainTemplate, "Resources", function, "Properties"); properties["Environment"] != "" {
+			maps.Copy(set, children(t, mainTemplate, "Resources", function, "Properties", "Environment", "Variables"))
 		}
 		source, err := os.ReadFile("../functions/" + strings.ToLower(function) + "/main.go")
 		if err != nil {
@@ -279,7 +310,9 @@ func TestEnvironment(t *testing.T) {
 func TestParametersPublishVersions(t *testing.T) {
 	t.Parallel()
 	for function, want := range map[string][]string{
-		"Router": {"SiteDomains", "IntegrationTokenNumber"}, "Render": {"SiteDomains", "RenderMemory"}, "Admin": {"SiteDomains"},
+		"Router": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "IntegrationTokenNumber"},
+		"Render": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "RenderMemory"},
+		"Admin":  {"SiteDomains", "FreshHours", "StaleHours", "LogLevel"},
 	} {
 		wantText(t, value(t, mainTemplate, "Resources", function, "Properties", "VersionDescription"), want...)
 	}

@@ -66,7 +66,8 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	studio := &prerender.Studio{Renderer: renderer, Store: store, Log: log}
 	service := &prerender.Service{Store: store, Maker: studio, Queue: queue, Log: log}
 	go queue.Work(ctx, service.Renew, log)
-	bots := &router.Handler{Sites: list, Service: service, Token: cfg.Token, Log: log}
+	known := &prerender.SiteCache{Store: store, Fixed: list, MaxAge: time.Second, Log: log}
+	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Log: log}
 
 	public.start("router", bots)
 	public.start("admin", admin.Handler(func() admin.Status { return status(started, list, store, renderer) }))
@@ -128,11 +129,11 @@ func listen(cfg config.Serve, public, private *servers) (addresses, error) {
 func sites(cfg config.Serve, a addresses) []prerender.Site {
 	var list []prerender.Site
 	for _, origin := range cfg.Sites {
-		list = append(list, prerender.Site{Origin: origin, Rendering: cfg.Rendering})
+		list = append(list, prerender.Site{Origin: origin, Rendering: cfg.Rendering, Success: cfg.Success})
 	}
 	if len(list) == 0 {
 		for _, host := range edgeNames(a) {
-			list = append(list, prerender.Site{Origin: prerender.Origin{Scheme: "http", Host: host}, Rendering: cfg.Rendering})
+			list = append(list, prerender.Site{Origin: prerender.Origin{Scheme: "http", Host: host}, Rendering: cfg.Rendering, Success: cfg.Success})
 		}
 	}
 	return list

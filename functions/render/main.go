@@ -26,7 +26,7 @@ var flags = []string{"--no-sandbox", "--no-zygote"}
 
 func main() {
 	chrome.KeepIfAsked()
-	cfg, err := config.ParseFunction(os.Getenv, "STILLPAGE_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_SITES")
+	cfg, err := config.ParseFunction(os.Getenv, "STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_SITES")
 	log := lambdahttp.Logger(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	if err == nil {
 		err = run(cfg, log)
@@ -40,11 +40,7 @@ func main() {
 // run starts Chromium before the first event, in the time that Lambda grants a
 // start, and keeps it from event to event.
 func run(cfg config.Function, log *slog.Logger) error {
-	policy := egress.Policy{Sites: map[string]bool{}}
-	for _, site := range cfg.Sites {
-		policy.Sites[site.Origin.HostPort()] = true
-	}
-	proxy, err := egress.Start(egress.Config{Policy: policy, Log: log})
+	proxy, err := egress.Start(egress.Config{Policy: egress.Policy{Allow: cfg.EgressAllow}, Log: log})
 	if err != nil {
 		return err
 	}
@@ -53,13 +49,12 @@ func run(cfg config.Function, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	store := &dynamo.Store{
-		Client: awsclients.DynamoDB(), Table: cfg.Table,
-		Bodies: &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket},
-	}
+	db := awsclients.DynamoDB()
+	sites := &prerender.SiteCache{Store: &dynamo.Sites{Client: db, Table: cfg.ConfigTable}, Fixed: cfg.Sites, Log: log}
+	store := &dynamo.Store{Client: db, Table: cfg.Table, Bodies: &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket}}
 	maker := xray.Maker{Maker: &prerender.Studio{Renderer: renderer, Store: store, Log: log}}
 	service := &prerender.Service{Store: store, Leases: store, Maker: maker, Log: log}
-	lambda.StartWithOptions(lambdarender.Serve(maker, service.Renew, cfg.Sites, log), lambda.WithEnableSIGTERM(func() {
+	lambda.StartWithOptions(lambdarender.Serve(maker, service.Renew, sites, log), lambda.WithEnableSIGTERM(func() {
 		renderer.Close()
 		proxy.Close()
 	}))

@@ -28,14 +28,15 @@ const linkLife = 5 * time.Minute
 
 func main() {
 	cfg, err := config.ParseFunction(os.Getenv,
-		"STILLPAGE_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES")
+		"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES")
 	log := lambdahttp.Logger(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	if err != nil {
 		log.Error("router cannot start", "err", err)
 		os.Exit(1)
 	}
 	bodies := &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket}
-	store := &dynamo.Store{Client: awsclients.DynamoDB(), Table: cfg.Table, Bodies: bodies}
+	db := awsclients.DynamoDB()
+	store := &dynamo.Store{Client: db, Table: cfg.Table, Bodies: bodies}
 	made := *store
 	made.Consistent = true
 	service := &prerender.Service{
@@ -50,6 +51,7 @@ func main() {
 	spill := func(ctx context.Context, gzipped []byte, header http.Header) (string, error) {
 		return bodies.Link(ctx, gzipped, header.Get("Content-Type"), linkLife)
 	}
-	handler := &router.Handler{Sites: cfg.Sites, Service: service, Token: cfg.Token, Log: log}
+	sites := &prerender.SiteCache{Store: &dynamo.Sites{Client: db, Table: cfg.ConfigTable}, Fixed: cfg.Sites, Log: log}
+	handler := &router.Handler{Sites: sites, Service: service, Token: cfg.Token, Log: log}
 	lambda.StartWithOptions(lambdahttp.Serve(handler, spill, log), lambda.WithEnableSIGTERM(func() { log.Info("stopping") }))
 }

@@ -41,7 +41,8 @@ type Serve struct {
 	Listen       string             // the edge
 	RouterListen string
 	AdminListen  string
-	Data         string // directory; "": pages are gone when the program ends
+	Data         string             // directory; "": pages are gone when the program ends
+	Success      prerender.Lifetime // of pages
 	Token        string
 	Chrome
 }
@@ -86,6 +87,8 @@ func (c *Serve) ServeOptions() []Option {
 		{"router-listen", "ADDR", "127.0.0.1:8082", "where the router listens: /https://host/path and the other integration paths", setAddr(&c.RouterListen), false},
 		{"admin-listen", "ADDR", "127.0.0.1:8081", "where operators find the state of the service", setAddr(&c.AdminListen), false},
 		{"data", "DIR", "nothing is kept", "directory that keeps pages over a restart", setString(&c.Data), false},
+		{"fresh", "D", "1d", "how long a page is answered as it is, like 90m, 12h or 7d", setDuration(&c.Success.Fresh), false},
+		{"stale", "D", "7d", "how long after that it may still be answered, while a new one is made", setDuration(&c.Success.Stale), false},
 		{"token", "T", "none is asked for", "what integrations must send as X-Prerender-Token", setString(&c.Token), false},
 	}, c.Chrome.options()...)
 }
@@ -111,12 +114,9 @@ func (c *Render) RenderOptions() []Option {
 func (c *Chrome) options() []Option {
 	return []Option{
 		{"egress-allow", "CIDR", "none but the sites themselves", "private address range that pages may reach, like 10.0.0.0/8", func(s string) error {
-			p, err := netip.ParsePrefix(s)
-			if err != nil {
-				return errors.New("must be an address range like 10.0.0.0/8 or 127.0.0.1/32")
-			}
-			c.EgressAllow = append(c.EgressAllow, p.Masked())
-			return nil
+			p, err := parsePrefix(s)
+			c.EgressAllow = append(c.EgressAllow, p)
+			return err
 		}, true},
 		{"concurrency", "N", "two a core", "pages rendered at once", func(s string) error {
 			n, err := strconv.Atoi(s)
@@ -138,7 +138,7 @@ func (c *Chrome) options() []Option {
 // ParseServe reads the configuration of `stillpage serve`. A call for help is
 // flag.ErrHelp.
 func ParseServe(args []string, getenv func(string) string) (Serve, error) {
-	c := Serve{Listen: "127.0.0.1:8080", RouterListen: "127.0.0.1:8082", AdminListen: "127.0.0.1:8081"}
+	c := Serve{Success: prerender.DefaultSuccess, Listen: "127.0.0.1:8080", RouterListen: "127.0.0.1:8082", AdminListen: "127.0.0.1:8081"}
 	rest, err := parse(c.ServeOptions(), args, getenv)
 	if errors.Is(err, flag.ErrHelp) {
 		return c, err
@@ -274,6 +274,21 @@ func setBool(field *bool) func(string) error {
 		}
 		*field = b
 		return nil
+	}
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, errors.New("must be an address range like 10.0.0.0/8 or 127.0.0.1/32")
+	}
+	return p.Masked(), nil
+}
+
+func setDuration(field *time.Duration) func(string) error {
+	return func(s string) (err error) {
+		*field, err = prerender.ParseDuration(s)
+		return err
 	}
 }
 

@@ -31,14 +31,15 @@ func TestServe(t *testing.T) {
 	t.Parallel()
 	got, err := config.ParseServe(
 		[]string{"--site", "https://A.example", "-site=http://b.example:81", "--token", "flag", "--concurrency=3"},
-		env("STILLPAGE_TOKEN", "variable", "STILLPAGE_EGRESS_ALLOW", "10.1.2.3/8, 127.0.0.1/32", "STILLPAGE_DATA", "/d", "STILLPAGE_SITE", "https://unused.example"))
+		env("STILLPAGE_TOKEN", "variable", "STILLPAGE_EGRESS_ALLOW", "10.1.2.3/8, 127.0.0.1/32", "STILLPAGE_DATA", "/d", "STILLPAGE_FRESH", "12h", "STILLPAGE_SITE", "https://unused.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := config.Serve{
 		Sites:  []prerender.Origin{{Scheme: "https", Host: "a.example"}, {Scheme: "http", Host: "b.example:81"}},
 		Listen: "127.0.0.1:8080", RouterListen: "127.0.0.1:8082", AdminListen: "127.0.0.1:8081", Data: "/d", Token: "flag",
-		Chrome: config.Chrome{Concurrency: 3, EgressAllow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32")}},
+		Success: prerender.Lifetime{Fresh: 12 * time.Hour, Stale: 7 * 24 * time.Hour},
+		Chrome:  config.Chrome{Concurrency: 3, EgressAllow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32")}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

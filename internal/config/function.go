@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 
 	"github.com/stillpage/stillpage/internal/prerender"
@@ -12,12 +13,16 @@ import (
 // Function is the environment of a Lambda function. Each has a part of it.
 type Function struct {
 	Table          string // of pages and leases
+	ConfigTable    string // of sites
 	Bucket         string // of large bodies
 	QueueURL       string
-	RenderFunction string // ARN, with its alias
-	Sites          prerender.SiteList
+	RenderFunction string             // ARN, with its alias
+	Sites          prerender.SiteList // those of the template; others are in ConfigTable
+	EgressAllow    []netip.Prefix
 	Token          string
 	LogLevel       slog.Level
+
+	success prerender.Lifetime // of Sites
 }
 
 // functionVariables are read into fields of Function. A function must have those
@@ -28,12 +33,16 @@ func functionVariables(f *Function) map[string]func(string) error {
 	}
 	return map[string]func(string) error{
 		"STILLPAGE_TABLE":           text(&f.Table),
+		"STILLPAGE_CONFIG_TABLE":    text(&f.ConfigTable),
 		"STILLPAGE_BUCKET":          text(&f.Bucket),
 		"STILLPAGE_QUEUE_URL":       text(&f.QueueURL),
 		"STILLPAGE_RENDER_FUNCTION": text(&f.RenderFunction),
 		"STILLPAGE_TOKEN":           text(&f.Token),
 		"STILLPAGE_LOG_LEVEL":       func(s string) error { return f.LogLevel.UnmarshalText([]byte(s)) },
 		"STILLPAGE_SITES":           f.parseSites,
+		"STILLPAGE_FRESH":           setDuration(&f.success.Fresh),
+		"STILLPAGE_STALE":           setDuration(&f.success.Stale),
+		"STILLPAGE_EGRESS_ALLOW":    f.parseEgressAllow,
 	}
 }
 
@@ -62,7 +71,21 @@ func ParseFunction(getenv func(string) string, needed ...string) (Function, erro
 			}
 		}
 	}
+	for host, site := range f.Sites {
+		site.Success = f.success
+		f.Sites[host] = site
+	}
 	return f, errors.Join(errs...)
+}
+
+func (f *Function) parseEgressAllow(value string) error {
+	var errs []error
+	for part := range strings.SplitSeq(value, ",") {
+		prefix, err := parsePrefix(strings.TrimSpace(part))
+		errs = append(errs, err)
+		f.EgressAllow = append(f.EgressAllow, prefix)
+	}
+	return errors.Join(errs...)
 }
 
 func (f *Function) parseSites(value string) error {
