@@ -305,6 +305,49 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// A parameter that makes no sense is refused before anything is created, with the
+// reason.
+func TestParameters(t *testing.T) {
+	t.Parallel()
+	groups := section(t, mainTemplate, "Metadata")
+	for name, text := range children(t, mainTemplate, "Parameters") {
+		constrained := strings.Contains(text, "AllowedPattern:") || strings.Contains(text, "MinValue:") || strings.Contains(text, "Type: Number")
+		if !strings.Contains(text, "Description: ") || constrained && !strings.Contains(text, "ConstraintDescription: ") {
+			t.Errorf("%s does not say what it is, or what may be in it", name)
+		}
+		if !regexp.MustCompile(`[\[ ]` + name + `[,\]]`).MatchString(groups) {
+			t.Errorf("%s is in no group", name)
+		}
+	}
+	for name, values := range map[string]struct{ good, bad []string }{
+		"SiteDomains": {
+			[]string{"example.com", "www.example.com,example.com", "a-b.xn--bcher-kva.example", "1.example.com"},
+			[]string{"", "https://example.com", "example.com/", "example.com, www.example.com", "Example.com", "example", "-a.example", "a..b", "exa mple.com", "example.com,", "*.example.com"},
+		},
+		"OriginDomain":           {[]string{"", "app.example.net", "Bucket-1.s3.amazonaws.com"}, []string{"https://app.example.net", "app", "app.example.net/path", "app.example.net:8080", "10.0.0.1"}},
+		"CertificateArn":         {[]string{"", "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"}, []string{"arn:aws:acm:eu-west-1:123456789012:certificate/12345678-1234-1234-1234-123456789012", "arn:aws:iam::123456789012:server-certificate/x"}},
+		"StaticPath":             {[]string{"/assets/*", "/_next/static/*"}, []string{"", "assets/*", "/a b", "https://x/"}},
+		"ExistingDistributionId": {[]string{"", "E1ABCDEFGHIJKL"}, []string{"d111111abcdef8.cloudfront.net", "e1abcdefghijkl", "1234"}},
+		"ExistingOriginId":       {[]string{"", "app", "my origin-1", "S3/x.y:z"}, []string{"it's", "a\nb", "${x}"}},
+		"AlarmEmail":             {[]string{"", "ops@example.com"}, []string{"ops", "ops@example", "a b@example.com"}},
+		"JwtIssuer":              {[]string{"", "https://idp.example/realm"}, []string{"http://idp.example", "idp.example", "https://a b"}},
+		"IntegrationToken":       {[]string{"", strings.Repeat("a", 24), strings.Repeat("0", 128)}, []string{"short", strings.Repeat("a", 129), strings.Repeat("ä", 24), strings.Repeat("a", 23) + " "}},
+	} {
+		pattern := strings.Trim(value(t, mainTemplate, "Parameters", name, "AllowedPattern"), "'")
+		allowed := regexp.MustCompile(`^(?:` + pattern + `)$`)
+		for _, text := range values.good {
+			if !allowed.MatchString(text) {
+				t.Errorf("%s %q is refused", name, text)
+			}
+		}
+		for _, text := range values.bad {
+			if allowed.MatchString(text) {
+				t.Errorf("%s %q is accepted", name, text)
+			}
+		}
+	}
+}
+
 // Parameters that a function sees must be in the description of its version: see
 // the comment at Router.
 func TestParametersPublishVersions(t *testing.T) {

@@ -3,6 +3,7 @@ package edge_test
 import (
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -78,6 +79,11 @@ func TestWhoGoesWhere(t *testing.T) {
 		{name: "spoofed host of a person", target: "/", agent: chromeUA, header: http.Header{"X-Stillpage-Host": {"evil.example"}}, origin: "app", variant: "app"},
 		{name: "spoofed host of a bot", target: "/", agent: "bingbot", header: http.Header{"X-Stillpage-Host": {"evil.example"}}, origin: "router", variant: "bot-desktop", host: "site.example:8080"},
 		{name: "query that is not well-formed", target: "/q?a=1;b=2&z=%&c=3", agent: chromeUA, origin: "app", variant: "app"},
+		{name: "asset that the path only seems to be", target: "/main.js/", agent: "bingbot", origin: "router", variant: "bot-desktop", host: "site.example:8080"},
+		{name: "encoded dot", target: "/main%2Ejs", agent: "bingbot", origin: "router", variant: "bot-desktop", host: "site.example:8080"},
+		{name: "unicode and parentheses", target: "/caf%C3%A9/(a)%20b", agent: "bingbot", origin: "router", variant: "bot-desktop", host: "site.example:8080"},
+		{name: "long", target: "/" + strings.Repeat("x", 7000), agent: "bingbot", origin: "router", variant: "bot-desktop", host: "site.example:8080"},
+		{name: "spoofed own browser of a person", target: "/", agent: chromeUA, header: http.Header{"X-Prerender": {"1"}}, origin: "app", variant: "app"},
 		{name: "odd path", target: "//a/%2F%C3%A9/../x", agent: "bingbot", origin: "router", variant: "bot-desktop", host: "site.example:8080"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -107,6 +113,28 @@ func TestWhoGoesWhere(t *testing.T) {
 				t.Errorf("repeated header: got %q, want it untouched", got)
 			}
 		})
+	}
+}
+
+// The oldest request there is: no host, no agent.
+func TestHTTP10(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(newEdge(t))
+	defer server.Close()
+	for text, want := range map[string]string{
+		"GET / HTTP/1.0\r\n\r\n":                       "Origin-Name: app",
+		"GET / HTTP/1.0\r\nUser-Agent: GPTBot\r\n\r\n": "Origin-Name: router",
+	} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, text)
+		answer, err := io.ReadAll(conn)
+		conn.Close()
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 200 ") || !strings.Contains(string(answer), want) {
+			t.Errorf("%q: got %s, %v, want %s", text, answer, err, want)
+		}
 	}
 }
 
