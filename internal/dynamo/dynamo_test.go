@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
 
 	"github.com/stillpage/stillpage/internal/awstest"
 	"github.com/stillpage/stillpage/internal/dynamo"
@@ -119,42 +120,70 @@ func (c *halves) BatchWriteItem(ctx context.Context, in *dynamodb.BatchWriteItem
 	return out, err
 }
 
-// Throttling is an error that names the table and what to do, not a miss.
-func TestThrottled(t *testing.T) {
+// What DynamoDB refuses is an error that says what to mend: neither a miss, nor
+// another's lease, nor a newer page.
+func TestRefused(t *testing.T) {
 	t.Parallel()
-	s := open(t)
-	s.Client = throttled{s.Client}
-	_, err := s.Get(t.Context(), "k")
-	if errors.Is(err, prerender.ErrNotFound) {
-		t.Error("a throttled read is no miss")
+	for what, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"throttled": {&types.ProvisionedThroughputExceededException{Message: aws.String("too much")}, "throttled; raise its OnDemandThroughput"},
+		"limited":   {&types.RequestLimitExceeded{Message: aws.String("too much")}, "throttled; raise its OnDemandThroughput"},
+		"denied":    {&smithy.GenericAPIError{Code: "AccessDeniedException", Message: "no"}, "on table pages to this function's role"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := &dynamo.Store{Client: refusing{err: tt.err}, Table: "pages"}
+			sites := &dynamo.Sites{Client: refusing{err: tt.err}, Table: "pages"}
+			_, getErr := s.Get(t.Context(), "k")
+			_, leaseErr := s.Acquire(t.Context(), "k", time.Second)
+			_, sitesErr := sites.Sites(t.Context())
+			_, siteErr := sites.PutSite(t.Context(), storetest.FullSite("a.example"))
+			for action, err := range map[string]error{
+				"dynamodb:GetItem": getErr, "dynamodb:UpdateItem": leaseErr, "dynamodb:Query": sitesErr,
+				"dynamodb:PutItem": s.Put(t.Context(), "k", storetest.Snapshot("a", 10)), "dynamodb:PutItem ": siteErr,
+				"dynamodb:BatchWriteItem": s.Delete(t.Context(), "k"), "dynamodb:DeleteItem": sites.DeleteSite(t.Context(), "a.example", 1),
+			} {
+				wantText(t, err, strings.TrimSpace(action), "table pages", tt.want)
+				for _, wrong := range []error{prerender.ErrNotFound, prerender.ErrLeased, prerender.ErrSuperseded, prerender.ErrConflict} {
+					if errors.Is(err, wrong) {
+						t.Errorf("%s: %v is taken for %v", action, err, wrong)
+					}
+				}
+			}
+		})
 	}
-	wantText(t, err, "dynamodb:GetItem", s.Table, "throttled", "OnDemandThroughput")
-	_, err = s.Acquire(t.Context(), "k", time.Second)
-	if errors.Is(err, prerender.ErrLeased) {
-		t.Error("a throttled lease is not another's")
-	}
-	wantText(t, err, "dynamodb:UpdateItem", "throttled")
-	err = s.Put(t.Context(), "k", storetest.Snapshot("a", 10))
-	if errors.Is(err, prerender.ErrSuperseded) {
-		t.Error("a throttled write is not superseded")
-	}
-	wantText(t, err, "dynamodb:PutItem", "throttled")
 }
 
-type throttled struct{ dynamo.Client }
-
-var tooMuch = &types.ProvisionedThroughputExceededException{Message: aws.String("The level of configured provisioned throughput was exceeded.")}
-
-func (throttled) GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
-	return nil, tooMuch
+// refusing is a table that does nothing.
+type refusing struct {
+	dynamo.Client
+	err error
 }
 
-func (throttled) PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
-	return nil, tooMuch
+func (c refusing) GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
+	return nil, c.err
 }
 
-func (throttled) UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error) {
-	return nil, tooMuch
+func (c refusing) PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	return nil, c.err
+}
+
+func (c refusing) UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error) {
+	return nil, c.err
+}
+
+func (c refusing) BatchWriteItem(context.Context, *dynamodb.BatchWriteItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchWriteItemOutput, error) {
+	return nil, c.err
+}
+
+func (c refusing) Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	return nil, c.err
+}
+
+func (c refusing) DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error) {
+	return nil, c.err
 }
 
 // A body is in the item as long as it fits, with the longest key and header
