@@ -5,7 +5,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint lint-templates build generate fuzz deps package deploy
+.PHONY: help run test bench lint lint-templates build image test-image generate fuzz deps package deploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,7 @@ lint: ## gofmt, go vet, staticcheck, govulncheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
 	go mod tidy -diff
 	go vet ./...
+	go vet -tags image ./functions/render
 	go run $(STATICCHECK) ./...
 	@GOVULNCHECK=$(GOVULNCHECK) scripts/govulncheck.sh
 	scripts/lint-templates.sh
@@ -36,6 +37,16 @@ lint-templates: ## cfn-lint, on template.yaml, its translation and infra
 
 build: ## build bin/stillpage
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/stillpage ./cmd/stillpage
+
+image: export VERSION := $(VERSION)
+image: ## build the image of the render function, with Docker
+	scripts/image.sh
+
+test-image: export VERSION := $(VERSION)
+test-image: ## build that image, and run it as Lambda would (Linux)
+	@scripts/deps.sh node java
+	@scripts/aws-deps.sh
+	scripts/image.sh test
 
 generate: ## write the lists of internal/useragent into the edge function
 	go run ./internal/useragent/generate infra/edge/viewer-request.js
