@@ -218,7 +218,7 @@ func pageAt(url string) (prerender.Page, error) {
 	if err != nil {
 		return prerender.Page{}, err
 	}
-	return prerender.Site{Origin: origin}.Page("/"+path, prerender.Desktop)
+	return prerender.Site{Origin: origin}.Page("/"+path, prerender.Viewer{})
 }
 
 // serveBare is a role: what can be had from Chromium without a program.

@@ -274,12 +274,21 @@ func TestStalePage(t *testing.T) {
 func (a *account) age(d time.Duration) {
 	a.t.Helper()
 	db, table := awstest.DynamoDB(a.t), a.table
-	pages, err := db.Scan(a.t.Context(), &dynamodb.ScanInput{TableName: &table, FilterExpression: aws.String("attribute_exists(rendered)")})
+	pages, err := db.Scan(a.t.Context(), &dynamodb.ScanInput{TableName: &table, FilterExpression: aws.String("attribute_exists(meta)")})
 	if err != nil || len(pages.Items) == 0 {
 		a.t.Fatalf("pages in the table: %v, %v", pages, err)
 	}
 	for _, item := range pages.Items {
-		item["rendered"] = &types.AttributeValueMemberS{Value: time.Now().Add(-d).UTC().Format(time.RFC3339Nano)}
+		var meta map[string]any
+		if err := json.Unmarshal([]byte(item["meta"].(*types.AttributeValueMemberS).Value), &meta); err != nil {
+			a.t.Fatal(err)
+		}
+		meta["renderedAt"] = time.Now().Add(-d).UTC()
+		text, err := json.Marshal(meta)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		item["meta"] = &types.AttributeValueMemberS{Value: string(text)}
 		if _, err := db.PutItem(a.t.Context(), &dynamodb.PutItemInput{TableName: &table, Item: item}); err != nil {
 			a.t.Fatal(err)
 		}

@@ -88,7 +88,9 @@ func pageOf(cfg config.Render) (prerender.Page, error) {
 		device = prerender.Mobile
 	}
 	// Nothing is stored, so no parameter needs to be dropped.
-	site := prerender.Site{Origin: origin, SeparateMobile: true, Query: prerender.QueryRule{Drop: []string{}}, Rendering: cfg.Rendering}
+	site := prerender.Site{Origin: origin, Settings: prerender.Settings{
+		Vary: &prerender.VaryRule{Mobile: true}, Query: &prerender.QueryRule{Drop: []string{}}, Rendering: &cfg.Rendering,
+	}}
 	target := u.EscapedPath()
 	if target == "" {
 		target = "/"
@@ -99,7 +101,7 @@ func pageOf(cfg config.Render) (prerender.Page, error) {
 	if u.Fragment != "" {
 		target += "#" + u.EscapedFragment()
 	}
-	return site.Page(target, device)
+	return site.Page(target, prerender.Viewer{Device: device})
 }
 
 // startRenderer starts the egress proxy and Chromium behind it. stop ends both.

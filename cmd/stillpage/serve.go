@@ -127,13 +127,14 @@ func listen(cfg config.Serve, public, private *servers) (addresses, error) {
 // sites are those that were given, or else the edge itself, under both names of
 // this machine.
 func sites(cfg config.Serve, a addresses) []prerender.Site {
+	settings := prerender.Settings{Rendering: &cfg.Rendering, Lifetimes: prerender.Lifetimes{Success: &cfg.Success}}
 	var list []prerender.Site
 	for _, origin := range cfg.Sites {
-		list = append(list, prerender.Site{Origin: origin, Rendering: cfg.Rendering, Success: cfg.Success})
+		list = append(list, prerender.Site{Origin: origin, Settings: settings})
 	}
 	if len(list) == 0 {
 		for _, host := range edgeNames(a) {
-			list = append(list, prerender.Site{Origin: prerender.Origin{Scheme: "http", Host: host}, Rendering: cfg.Rendering, Success: cfg.Success})
+			list = append(list, prerender.Site{Origin: prerender.Origin{Scheme: "http", Host: host}, Settings: settings})
 		}
 	}
 	return list

@@ -15,6 +15,7 @@ type Capture struct {
 	Header   http.Header // what may be handed on, see handedOn
 	Body     []byte
 	Title    string
+	Content  *prerender.Content // nil: not a web page
 	Partial  string
 	Phases   []prerender.Phase
 	Warnings []string
@@ -46,7 +47,7 @@ type Failure struct {
 }
 
 func (c *Capture) rendering() *prerender.Rendering {
-	return &prerender.Rendering{Status: c.Status, Header: c.Header, Body: c.Body, Partial: c.Partial, Phases: c.Phases}
+	return &prerender.Rendering{Status: c.Status, Header: c.Header, Body: c.Body, Content: c.Content, Partial: c.Partial, Phases: c.Phases}
 }
 
 // handedOn are the origin's response headers that a crawler gets too. All
@@ -66,6 +67,8 @@ var forbiddenWishes = map[string]bool{
 func (c *Capture) apply(s serialised) {
 	c.Body = []byte(s.HTML)
 	c.Title = s.Title
+	s.Content.Title = s.Title
+	c.Content = prerender.NewContent(s.Content)
 	switch {
 	case s.Status != 0:
 		c.Status = s.Status

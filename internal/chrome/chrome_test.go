@@ -80,7 +80,7 @@ func pageAt(t testing.TB, url string, device prerender.Device) prerender.Page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := prerender.Site{Origin: origin, SeparateMobile: true}.Page("/"+path, device)
+	page, err := prerender.Site{Origin: origin, Settings: prerender.Settings{Vary: &prerender.VaryRule{Mobile: true}}}.Page("/"+path, prerender.Viewer{Device: device})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -185,7 +185,7 @@ func (l *load) onDocumentRequest(ev *network.EventRequestWillBeSent) {
 			// it is loading, which takes a pause before each.
 			l.order(func(ctx context.Context) { l.tab.pauseDocuments(ctx, fetch.RequestStageRequest) })
 		}
-	case l.page.Site.Rendering.FollowRedirects && l.followed < maxFollowed:
+	case l.page.Rule.Rendering.FollowRedirects && l.followed < maxFollowed:
 		l.followed++
 		l.url = url
 	case l.elsewhere == "":

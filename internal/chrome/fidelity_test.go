@@ -167,7 +167,7 @@ func TestRenderRules(t *testing.T) {
 	capture := func(path string, rule prerender.RenderRule) *chrome.Capture {
 		t.Helper()
 		page := pageAt(t, url+path, prerender.Desktop)
-		page.Site.Rendering = rule
+		page.Rule.Rendering = rule
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		c, err := shared.Capture(ctx, page, chrome.Options{})
@@ -243,7 +243,7 @@ func TestRealTime(t *testing.T) {
 	if _, err := shared.Capture(t.Context(), page, chrome.Options{}); err != nil { // its tab's clock stands still now
 		t.Fatal(err)
 	}
-	page.Site.Rendering.RealTime = true
+	page.Rule.Rendering.RealTime = true
 	for range 2 {
 		c, err := shared.Capture(t.Context(), page, chrome.Options{})
 		if err != nil {

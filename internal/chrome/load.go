@@ -30,6 +30,8 @@ type serialised struct {
 	Status     int         `json:"status"`
 	SoftStatus int         `json:"softStatus"` // counts if the origin has answered 200, as with rendertron
 	Headers    [][2]string `json:"headers"`
+
+	Content prerender.Content `json:"content"` // but for the title
 }
 
 // reserve is the part of a render's time that is kept for taking the page as it
@@ -90,7 +92,7 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 		changed: make(chan struct{}, 1), files: make(chan *fetch.EventRequestPaused, 1), origins: map[string]bool{}, inFlight: map[network.RequestID]*request{},
 	}
 	watch := stopwatch{last: l.started}
-	rule := target.Site.Rendering
+	rule := target.Rule.Rendering
 	kind := tabKind{
 		origin: target.Site.Origin, device: target.Device, language: rule.Language,
 		realTime: rule.RealTime, painted: rule.RealTime || options.Screenshot,
@@ -278,7 +280,7 @@ func (l *load) serialise(ctx context.Context) (serialised, error) {
 			return s, fmt.Errorf("serialise: %w", err)
 		}
 	}
-	expression := fmt.Sprintf("(%s)({ declarative: %t })", serialiser, l.page.Site.Rendering.DeclarativeShadow)
+	expression := fmt.Sprintf("(%s)({ declarative: %t })", serialiser, l.page.Rule.Rendering.DeclarativeShadow)
 	err := l.evaluate(ctx, expression, world, &s)
 	return s, err
 }

@@ -56,7 +56,7 @@ const (
 func (l *load) ready(ctx context.Context) (partial string, err error) {
 	ctx, cancel := withoutLast(ctx, reserve)
 	defer cancel()
-	if l.page.Site.Rendering.RealTime {
+	if l.page.Rule.Rendering.RealTime {
 		return l.readyInRealTime(ctx)
 	}
 	grant := firstGrant

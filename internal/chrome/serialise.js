@@ -6,8 +6,8 @@
 //
 // A function of { declarative }: whether shadow roots are written as such. It
 // returns
-//   { html, title, status, softStatus, headers: [[name, value], …] }
-// where status is the page's wish or 0; softStatus counts only if the origin has
+//   { html, title, status, softStatus, headers: [[name, value], …], content: { text, links, images, data, canonical } }
+// where content is what prerender.Content says, status is the page's wish or 0; softStatus counts only if the origin has
 // answered 200.
 (({ declarative }) => {
   const getter = (proto, name) => {
@@ -43,6 +43,7 @@
     'keygen', 'link', 'meta', 'param', 'source', 'track', 'wbr']);
   // Their text is written as it is (HTML, "serializing HTML fragments").
   const RAW = new Set(['style', 'script', 'xmp', 'iframe', 'noembed', 'noframes', 'plaintext']);
+  const UNREAD = new Set(['head', 'template', 'select', 'textarea']);
   const URL_ATTRIBUTES = new Set(['href', 'src', 'action', 'formaction', 'xlink:href', 'data']);
 
   const escapeText = (s) => s.replace(/[&<>\u00a0]/g, (c) =>
@@ -54,16 +55,22 @@
   const numberOfStyles = new Map(); // text → number
   const slottedIn = new Map(); // element → number of the tree whose slot shows it
   const shadowStyles = [];
+  const content = { text: 0, links: 0, images: 0, data: 0, canonical: '' };
+  let unread = 0; // elements around the node whose text nobody reads
   let stylesAt = -1; // in out: before the document's own styles, which win over :host and ::slotted
   let hasShadow = false;
 
   // Nodes to be written next, the last first. A string is written as it is.
   // There is no recursion: scripts build trees deeper than a stack.
-  const END_OF_HEAD = {};
+  const END_OF_HEAD = {}, END_OF_UNREAD = {};
   const adoptedLast = queryAll('body style, body link').length > 0;
   const todo = [document];
   while (todo.length > 0) {
     const next = todo.pop();
+    if (next === END_OF_UNREAD) {
+      unread--;
+      continue;
+    }
     if (next === END_OF_HEAD) {
       if (!adoptedLast) out.push(adopted(document));
       if (stylesAt < 0) stylesAt = out.push('') - 1;
@@ -75,13 +82,18 @@
     }
     switch (nodeType(next)) {
       case Node.ELEMENT_NODE: element(next); break;
-      case Node.TEXT_NODE: out.push(escapeText(data(next))); break;
+      case Node.TEXT_NODE: text(data(next)); break;
       case Node.CDATA_SECTION_NODE: out.push('<![CDATA[', data(next), ']]>'); break;
       case Node.COMMENT_NODE: out.push(comment(data(next))); break;
       case Node.DOCUMENT_TYPE_NODE: out.push(doctype(next)); break;
       case Node.PROCESSING_INSTRUCTION_NODE: break;
       default: children(next);
     }
+  }
+
+  function text(s) {
+    out.push(escapeText(s));
+    if (unread === 0) content.text += s.trim().length;
   }
 
   function children(node) {
@@ -102,6 +114,8 @@
       return;
     }
     if (stylesAt < 0 && isHTML && (name === 'style' || name === 'link')) stylesAt = out.push('') - 1;
+    if (isHTML) count(e, name);
+    else if (name === 'svg' && unread === 0) content.images++;
     out.push('<', name);
     const state = isHTML ? formState(e, name) : null;
     for (const a of attributes(e)) {
@@ -114,6 +128,10 @@
     out.push('>');
     if (isHTML && VOID.has(name)) return;
 
+    if (isHTML && UNREAD.has(name)) {
+      unread++;
+      todo.push(END_OF_UNREAD);
+    }
     todo.push('</' + name + '>');
     if (isHTML && name === 'head') todo.push(END_OF_HEAD);
     if (isHTML && name === 'body' && adoptedLast) todo.push(adopted(document));
@@ -140,6 +158,15 @@
     if (isHTML && (name === 'pre' || name === 'textarea' || name === 'listing') &&
         (name === 'textarea' ? areaValue(e) : first && nodeType(first) === Node.TEXT_NODE ? data(first) : '').startsWith('\n')) {
       out.push('\n');
+    }
+  }
+
+  function count(e, name) {
+    switch (name) {
+      case 'a': if (unread === 0 && getAttribute(e, 'href') !== null) content.links++; break;
+      case 'img': case 'video': case 'canvas': case 'iframe': if (unread === 0) content.images++; break;
+      case 'script': content.data++; break; // no other is shown
+      case 'link': if (/(^|\s)canonical(\s|$)/i.test(getAttribute(e, 'rel') || '')) content.canonical = getAttribute(e, 'href') || '';
     }
   }
 
@@ -397,5 +424,5 @@
 
   if (shadowStyles.length > 0 && stylesAt >= 0) out[stylesAt] = '<style>' + shadowStyles.join('\n') + '</style>';
   const title = queryAll('title')[0];
-  return { html: out.join(''), title: title ? textContent(title).trim() : '', ...wishes() };
+  return { html: out.join(''), title: title ? textContent(title).trim() : '', content, ...wishes() };
 })

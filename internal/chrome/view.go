@@ -53,7 +53,7 @@ func (r *Renderer) View(ctx context.Context, target prerender.Page, snapshot []b
 		return nil, err
 	}
 	defer r.release(p, nil, false)
-	t, err := p.openTab(tabKind{origin: target.Site.Origin, device: target.Device, language: target.Site.Rendering.Language, painted: true})
+	t, err := p.openTab(tabKind{origin: target.Site.Origin, device: target.Device, language: target.Rule.Rendering.Language, painted: true})
 	if err != nil {
 		return nil, fmt.Errorf("%w: open tab: %w", prerender.ErrRendererDown, err)
 	}

@@ -49,7 +49,7 @@ func functionVariables(f *Function) map[string]func(string) error {
 // ParseFunction reads a function's environment. The error names every variable
 // that is missing or wrong.
 func ParseFunction(getenv func(string) string, needed ...string) (Function, error) {
-	var f Function
+	f := Function{success: prerender.DefaultSuccess}
 	var missing []string
 	var errs []error
 	variables := functionVariables(&f)
@@ -72,7 +72,7 @@ func ParseFunction(getenv func(string) string, needed ...string) (Function, erro
 		}
 	}
 	for host, site := range f.Sites {
-		site.Success = f.success
+		site.Lifetimes.Success = &f.success
 		f.Sites[host] = site
 	}
 	return f, errors.Join(errs...)

@@ -6,8 +6,8 @@
 // The table of pages has a string partition key, "pk", and its TTL attribute is
 // "expires". An item is one of
 //
-//	page#<hash>   key, status, header (JSON), rendered (RFC 3339), size, partial, fence,
-//	              and gzip, the body, or object, its name in Bodies
+//	page#<hash>   key, fence, meta, the snapshot's JSON without its body, and gzip, the
+//	              body, or object, its name in Bodies
 //	lease#<hash>  key, owner, until (ms), fence
 //
 // where hash is the key's SHA-256: keys are longer than DynamoDB's 2,048 bytes.
@@ -166,40 +166,27 @@ const firstPause, longestPause = 50 * time.Millisecond, 5 * time.Second
 
 // encode returns an item without its body, and about how many bytes it has.
 func encode(key prerender.Key, snap *prerender.Snapshot) (item map[string]types.AttributeValue, size int, err error) {
-	header, err := json.Marshal(snap.Header)
+	bare := *snap
+	bare.Gzip = nil
+	meta, err := json.Marshal(bare)
 	if err != nil {
 		return nil, 0, err
 	}
 	item = itemKey("page", key)
 	item["key"] = text(string(key))
-	item["status"] = number(int64(snap.Status))
-	item["header"] = text(string(header))
-	item["rendered"] = text(snap.RenderedAt.UTC().Format(time.RFC3339Nano))
-	item["size"] = number(int64(snap.Size))
+	item["meta"] = text(string(meta))
 	item["fence"] = number(snap.Fence)
-	if snap.Partial != "" {
-		item["partial"] = text(snap.Partial)
-	}
 	if !snap.Expires.IsZero() {
 		item["expires"] = number(snap.Expires.Unix())
 	}
 	const fixed = 500 // names, hash, numbers
-	return item, fixed + len(key) + len(header) + len(snap.Partial), nil
+	return item, fixed + len(key) + len(meta), nil
 }
 
 func decode(item map[string]types.AttributeValue) (_ *prerender.Snapshot, object string, err error) {
-	snap := &prerender.Snapshot{
-		Status: int(numberOf(item["status"])), Size: int(numberOf(item["size"])), Fence: numberOf(item["fence"]),
-		Partial: textOf(item["partial"]), Gzip: []byte{},
-	}
-	if err := json.Unmarshal([]byte(textOf(item["header"])), &snap.Header); err != nil {
-		return nil, "", fmt.Errorf("item's header: %w", err)
-	}
-	if snap.RenderedAt, err = time.Parse(time.RFC3339Nano, textOf(item["rendered"])); err != nil {
-		return nil, "", fmt.Errorf("item's time of rendering: %w", err)
-	}
-	if at := numberOf(item["expires"]); at != 0 {
-		snap.Expires = time.Unix(at, 0).UTC()
+	snap := &prerender.Snapshot{Gzip: []byte{}}
+	if err := json.Unmarshal([]byte(textOf(item["meta"])), snap); err != nil {
+		return nil, "", fmt.Errorf("item's meta: %w", err)
 	}
 	if b, ok := item["gzip"].(*types.AttributeValueMemberB); ok {
 		snap.Gzip = b.Value

@@ -1,15 +1,17 @@
 // Package edge stands where CloudFront stands on AWS: it runs the deployed
 // viewer-request function on every request and sends the request to the origin
-// that the function chose. It caches nothing and ends no TLS.
+// that the function chose, or to the app when that one fails. It caches nothing and ends no TLS.
 package edge
 
 import (
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 
 	edgefunction "github.com/stillpage/stillpage/infra/edge"
@@ -59,7 +61,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		client = r.RemoteAddr
 	}
-	out, origin, err := e.fn.call(event(r), client)
+	out, chosen, err := e.fn.call(event(r), client)
 	if err != nil {
 		// CloudFront answers 503 too when a function throws.
 		e.log.ErrorContext(r.Context(), "edge function failed", "path", r.URL.Path, "err", err)
@@ -67,11 +69,45 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	apply(out, r)
-	if origin == RouterOrigin {
-		e.router.ServeHTTP(w, r)
-		return
+	if chosen.origin == RouterOrigin {
+		first := &attempt{w: w, header: http.Header{}, failOver: chosen.failOver}
+		e.router.ServeHTTP(first, r)
+		first.WriteHeader(http.StatusOK) // if nobody has, as net/http does
+		if !first.failed {
+			return
+		}
 	}
 	e.app.ServeHTTP(w, r)
+}
+
+// attempt is the answer of an origin that has a second one behind it. It is
+// dropped if its status is one for which that is asked.
+type attempt struct {
+	w            http.ResponseWriter
+	header       http.Header
+	failOver     []int
+	sent, failed bool
+}
+
+func (a *attempt) Header() http.Header { return a.header }
+
+func (a *attempt) WriteHeader(status int) {
+	if a.sent {
+		return
+	}
+	a.sent, a.failed = true, slices.Contains(a.failOver, status)
+	if !a.failed {
+		maps.Copy(a.w.Header(), a.header)
+		a.w.WriteHeader(status)
+	}
+}
+
+func (a *attempt) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	if a.failed {
+		return len(p), nil
+	}
+	return a.w.Write(p)
 }
 
 // event describes a request as CloudFront does: header names in lower case,

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -113,6 +114,36 @@ func TestWhoGoesWhere(t *testing.T) {
 				t.Errorf("repeated header: got %q, want it untouched", got)
 			}
 		})
+	}
+}
+
+// When the router fails, bots get the app; when it asks them to come back, that.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "app") }))
+	defer app.Close()
+	u, err := url.Parse(app.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for status, want := range map[int]string{
+		200: "200 router", 404: "404 router", 429: "429 router", 503: "503 router", 500: "200 app", 502: "200 app", 504: "200 app",
+	} {
+		e, err := edge.New(u, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Of-Router", "yes")
+			w.WriteHeader(status)
+			io.WriteString(w, "router")
+		}), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("GET", "http://site.example/", nil)
+		r.Header.Set("User-Agent", "GPTBot")
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, r)
+		if got := fmt.Sprint(w.Code, " ", w.Body); got != want || (w.Header().Get("Of-Router") == "") != strings.HasSuffix(want, "app") {
+			t.Errorf("%d: got %s, %v, want %s", status, got, w.Header(), want)
+		}
 	}
 }
 

@@ -18,7 +18,14 @@ type function struct {
 type instance struct {
 	rt      *sobek.Runtime
 	handler sobek.Callable
-	origin  string // what the current call chose by createRequestOriginGroup
+	choice  choice
+}
+
+// choice is what a call chose by createRequestOriginGroup: the ID of the origin,
+// "" if it chose none, and the statuses for which the second one is asked.
+type choice struct {
+	origin   string
+	failOver []int
 }
 
 // value is a header, a cookie or a query parameter in CloudFront's event.
@@ -36,11 +43,10 @@ type request struct {
 }
 
 // The source of the built-in module that the function imports. hostSelectOrigin
-// is set by newInstance. Failing over to the group's second origin is left out:
-// here, an error is to be seen.
+// is set by newInstance. The second origin is the app's, always.
 const cloudfrontModule = `
 export default {
-  createRequestOriginGroup(group) { hostSelectOrigin(group.originIds[0].originId); },
+  createRequestOriginGroup(group) { hostSelectOrigin(group.originIds[0].originId, group.failoverCriteria.statusCodes); },
 };`
 
 func newFunction(source string) (*function, error) {
@@ -79,7 +85,7 @@ func newFunction(source string) (*function, error) {
 
 func (f *function) newInstance() (*instance, error) {
 	in := &instance{rt: sobek.New()}
-	if err := in.rt.Set("hostSelectOrigin", func(id string) { in.origin = id }); err != nil {
+	if err := in.rt.Set("hostSelectOrigin", func(id string, failOver []int) { in.choice = choice{id, failOver} }); err != nil {
 		return nil, fmt.Errorf("edge function: %w", err)
 	}
 	promise := f.program.Evaluate(in.rt)
@@ -95,17 +101,17 @@ func (f *function) newInstance() (*instance, error) {
 }
 
 // call runs the function on a request and returns the request as the function
-// left it, and the ID of the origin that it chose, or "".
-func (f *function) call(req request, viewerIP string) (request, string, error) {
+// left it, and what it chose.
+func (f *function) call(req request, viewerIP string) (request, choice, error) {
 	in, _ := f.pool.Get().(*instance)
 	if in == nil {
 		var err error
 		if in, err = f.newInstance(); err != nil {
-			return request{}, "", err
+			return request{}, choice{}, err
 		}
 	}
 	defer f.pool.Put(in)
-	in.origin = ""
+	in.choice = choice{}
 
 	event := in.rt.ToValue(map[string]any{
 		"version": "1.0",
@@ -115,10 +121,10 @@ func (f *function) call(req request, viewerIP string) (request, string, error) {
 	})
 	result, err := in.handler(sobek.Undefined(), event)
 	if err != nil {
-		return request{}, "", fmt.Errorf("edge function: %w", err)
+		return request{}, choice{}, fmt.Errorf("edge function: %w", err)
 	}
 	out, err := in.request(result)
-	return out, in.origin, err
+	return out, in.choice, err
 }
 
 // object builds the JavaScript value of a request, with plain objects, so that

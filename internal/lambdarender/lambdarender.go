@@ -39,7 +39,11 @@ type Order struct {
 	Origin string           `json:"origin"`
 	Target string           `json:"target"`
 	Device prerender.Device `json:"device"`
-	Fence  int64            `json:"fence"`
+
+	// Language is the page's, if its site's pages vary by it.
+	Language string `json:"language,omitempty"`
+
+	Fence int64 `json:"fence"`
 
 	// Milliseconds are what the router has left. Zero: as long as Lambda grants.
 	Milliseconds int64 `json:"ms,omitempty"`
@@ -51,7 +55,7 @@ const handOver = time.Second
 // NewOrder describes a page.
 func NewOrder(page prerender.Page, fence int64) Order {
 	origin := page.Site.Origin.String()
-	return Order{Origin: origin, Target: strings.TrimPrefix(page.URL, origin), Device: page.Device, Fence: fence}
+	return Order{Origin: origin, Target: strings.TrimPrefix(page.URL, origin), Device: page.Device, Language: page.Language, Fence: fence}
 }
 
 // Page finds the page that is ordered.
@@ -67,7 +71,7 @@ func (o Order) Page(ctx context.Context, sites prerender.Sites) (prerender.Page,
 	if site.Origin != origin {
 		return prerender.Page{}, fmt.Errorf("origin %s, where %s is known: %w", origin, site.Origin, prerender.ErrSiteUnknown)
 	}
-	return site.Page(o.Target, o.Device)
+	return site.Page(o.Target, prerender.Viewer{Device: o.Device, AcceptLanguage: o.Language})
 }
 
 type answer struct {
@@ -92,6 +96,7 @@ type phase struct {
 var faults = map[string]error{
 	"address-refused":    prerender.ErrAddressRefused,
 	"busy":               prerender.ErrBusy,
+	"not-admitted":       prerender.ErrNotAdmitted,
 	"content-refused":    prerender.ErrContentRefused,
 	"origin-timeout":     prerender.ErrOriginTimeout,
 	"origin-unreachable": prerender.ErrOriginUnreachable,

@@ -30,7 +30,7 @@ func sites(t *testing.T) prerender.SiteList {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := prerender.NewSiteList(prerender.Site{Origin: origin, SeparateMobile: true})
+	list, err := prerender.NewSiteList(prerender.Site{Origin: origin, Settings: prerender.Settings{Vary: &prerender.VaryRule{Mobile: true}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func sites(t *testing.T) prerender.SiteList {
 
 func page(t *testing.T, target string) prerender.Page {
 	t.Helper()
-	p, err := sites(t)["a.example"].Page(target, prerender.Mobile)
+	p, err := sites(t)["a.example"].Page(target, prerender.Viewer{Device: prerender.Mobile})
 	if err != nil {
 		t.Fatal(err)
 	}

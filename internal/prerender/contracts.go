@@ -103,6 +103,9 @@ type Rendering struct {
 	// document is not HTML.
 	Body []byte
 
+	// Content is what a web page has on it. Nil: it is none.
+	Content *Content
+
 	// Partial says what the page was still waiting for when its time was up.
 	// Empty: the page is complete.
 	Partial string

@@ -15,6 +15,12 @@ var (
 	// ErrSuperseded: a snapshot is stored that was made under a later lease.
 	ErrSuperseded = errors.New("a newer snapshot is stored")
 
+	// ErrNotAdmitted: what was rendered is worse than what is stored, which stays.
+	ErrNotAdmitted = errors.New("new page is worse than the stored one")
+
+	// ErrUnfinished: the page is still being made, and who asks does not wait longer.
+	ErrUnfinished = errors.New("page is still being made")
+
 	// ErrConflict: what is to be changed was changed by somebody else meanwhile.
 	ErrConflict = errors.New("changed by somebody else meanwhile")
 

@@ -3,71 +3,114 @@ package prerender
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// Lifetime is how long a snapshot is fresh, and for how long after that it may
-// still be answered while a new one is made.
+// Lifetime is how long a snapshot may be answered, in three parts that follow
+// each other.
 type Lifetime struct {
-	Fresh, Stale time.Duration
+	Fresh   time.Duration // as it is
+	Stale   time.Duration // as it is, while a new one is made
+	IfError time.Duration // if a new one cannot be made
+}
+
+// Whole is how long a snapshot is kept.
+func (l Lifetime) Whole() time.Duration { return l.Fresh + l.Stale + l.IfError }
+
+// MostLifetime is the longest that a snapshot may be kept, in all. The bodies of
+// large pages are deleted after 60 days (template.yaml).
+const MostLifetime = 58 * day
+
+// Lifetimes are those of snapshots by their status. What is nil is not said, and
+// what nothing is said of has the default. Statuses that are not named here are
+// never kept.
+type Lifetimes struct {
+	Success  *Lifetime `json:"success,omitempty"`  // 2xx
+	Redirect *Lifetime `json:"redirect,omitempty"` // 301, 302, 303, 307, 308
+	NotFound *Lifetime `json:"notFound,omitempty"` // 404
+	Gone     *Lifetime `json:"gone,omitempty"`     // 410
+	Failure  *Lifetime `json:"failure,omitempty"`  // 5xx: never in the place of a good page
 }
 
 var (
 	// DefaultSuccess: a day is the middle of what hosted services let their
 	// customers choose from (six hours to thirty days); a week of stale answers
-	// outlasts a long weekend's outage.
-	DefaultSuccess = Lifetime{Fresh: 24 * time.Hour, Stale: 7 * 24 * time.Hour}
+	// outlasts a long weekend's outage, and two more weeks a summer's.
+	DefaultSuccess = Lifetime{Fresh: day, Stale: 7 * day, IfError: 14 * day}
 
-	// DefaultGone is short: a crawler that is told 404 for an hour after a page
-	// came back is the longest that an owner would not notice.
-	DefaultGone = Lifetime{Fresh: time.Hour, Stale: 0}
+	// DefaultGone is for redirects, 404 and 410. It is short: a crawler that is told
+	// 404 for an hour after a page came back is the longest that an owner would not
+	// notice.
+	DefaultGone = Lifetime{Fresh: time.Hour}
 )
 
-// Lifetime returns how long a snapshot with this status lives. Zero: it is not
-// to be stored.
-func (s Site) Lifetime(status int) Lifetime {
-	or := func(l, otherwise Lifetime) Lifetime {
-		if l == (Lifetime{}) {
+// of returns the lifetime for a status. Zero: it is not to be stored.
+func (l Lifetimes) of(status int) Lifetime {
+	or := func(l *Lifetime, otherwise Lifetime) Lifetime {
+		if l == nil {
 			return otherwise
 		}
-		return l
+		return *l
 	}
 	switch {
 	case status >= 200 && status < 300:
-		return or(s.Success, DefaultSuccess)
-	case status >= 300 && status < 400, status == 404, status == 410:
-		return or(s.Gone, DefaultGone)
+		return or(l.Success, DefaultSuccess)
+	case status == 301, status == 302, status == 303, status == 307, status == 308:
+		return or(l.Redirect, DefaultGone)
+	case status == 404:
+		return or(l.NotFound, DefaultGone)
+	case status == 410:
+		return or(l.Gone, DefaultGone)
+	case status >= 500:
+		return or(l.Failure, Lifetime{})
 	default:
 		return Lifetime{}
 	}
 }
 
-// A lifetime's JSON is {"fresh": "1d", "stale": "7d"}: durations as time.ParseDuration
-// reads them, and with days.
+// or returns these lifetimes, and where they say nothing, others.
+func (l Lifetimes) or(others Lifetimes) Lifetimes {
+	return Lifetimes{
+		Success: cmp.Or(l.Success, others.Success), Redirect: cmp.Or(l.Redirect, others.Redirect),
+		NotFound: cmp.Or(l.NotFound, others.NotFound), Gone: cmp.Or(l.Gone, others.Gone), Failure: cmp.Or(l.Failure, others.Failure),
+	}
+}
+
+// A lifetime's JSON is {"fresh": "1d", "stale": "7d", "ifError": "14d"}.
 type lifetimeJSON struct {
-	Fresh string `json:"fresh"`
-	Stale string `json:"stale"`
+	Fresh   Duration `json:"fresh"`
+	Stale   Duration `json:"stale,omitzero"`
+	IfError Duration `json:"ifError,omitzero"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (l Lifetime) MarshalJSON() ([]byte, error) {
-	return json.Marshal(lifetimeJSON{formatDuration(l.Fresh), formatDuration(l.Stale)})
+	return json.Marshal(lifetimeJSON{Duration(l.Fresh), Duration(l.Stale), Duration(l.IfError)})
 }
 
 // UnmarshalJSON implements json.Unmarshaler. What is missing is zero.
 func (l *Lifetime) UnmarshalJSON(text []byte) error {
 	var read lifetimeJSON
-	if err := json.Unmarshal(text, &read); err != nil {
-		return err
-	}
-	var errs [2]error
-	l.Fresh, errs[0] = ParseDuration(read.Fresh)
-	l.Stale, errs[1] = ParseDuration(read.Stale)
-	return errors.Join(errs[:]...)
+	err := json.Unmarshal(text, &read)
+	*l = Lifetime{time.Duration(read.Fresh), time.Duration(read.Stale), time.Duration(read.IfError)}
+	return err
+}
+
+// Duration is a length of time as owners write it: as time.ParseDuration reads it,
+// and with days.
+type Duration time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(formatDuration(time.Duration(d))), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := ParseDuration(string(text))
+	*d = Duration(parsed)
+	return err
 }
 
 const (

@@ -12,17 +12,26 @@ const MaxURL = 8192
 // Key identifies a stored page:
 //
 //	https://www.example.com/shop?a=1&b=2 desktop
+//	https://www.example.com/shop?a=1&b=2 mobile de-CH
 //
-// It is the page's URL in normal form, a space, and the device. A URL holds no
-// space, so the parts cannot be confused, and all pages below a path share a
-// prefix.
+// It is the page's URL in normal form, a space, the device, and if pages vary by
+// it, the language. A URL holds no space, so the parts cannot be confused, and
+// all pages below a path share a prefix.
 type Key string
+
+// Viewer is who asks for a page, as far as it may make a difference.
+type Viewer struct {
+	Device         Device
+	AcceptLanguage string // the header, as it came
+}
 
 // Page is one document of a site, as one kind of device sees it.
 type Page struct {
-	Site   Site
-	Key    Key
-	Device Device
+	Site     Site
+	Rule     Rule
+	Key      Key
+	Device   Device
+	Language string // one of Rule.Vary.Languages, or ""
 
 	// URL is what the renderer loads. It keeps the bytes of the request
 	// (decoding and encoding again breaks "&", "," and "#!"); only dropped
@@ -33,12 +42,9 @@ type Page struct {
 // Page returns the page that a request target names: a path that starts with
 // "/", and optionally a query and a "#!" fragment, raw as they came. The error
 // wraps ErrURLInvalid.
-func (s Site) Page(target string, device Device) (Page, error) {
+func (s Site) Page(target string, v Viewer) (Page, error) {
 	if err := validTarget(target); err != nil {
 		return Page{}, err
-	}
-	if !s.SeparateMobile {
-		device = Desktop
 	}
 	rest, fragment, _ := strings.Cut(target, "#")
 	if strings.HasPrefix(fragment, "!") {
@@ -47,7 +53,9 @@ func (s Site) Page(target string, device Device) (Page, error) {
 		fragment = ""
 	}
 	path, query, _ := strings.Cut(rest, "?")
-	pairs := s.Query.keep(query)
+	normalPath := normalizePath(path)
+	page := Page{Site: s, Rule: s.rule(normalPath), Device: Desktop}
+	pairs := page.Rule.Query.keep(query)
 	url := s.Origin.String() + encodeHigh(path+queryString(pairs)+fragment)
 	if len(url) > MaxURL {
 		return Page{}, fmt.Errorf("URL of %d bytes is longer than %d: %w", len(url), MaxURL, ErrURLInvalid)
@@ -57,8 +65,17 @@ func (s Site) Page(target string, device Device) (Page, error) {
 		pairs[i] = normalizePercent(pairs[i])
 	}
 	slices.SortStableFunc(pairs, compareNames)
-	normal := s.Origin.String() + normalizePath(path) + queryString(pairs) + normalizePercent(fragment)
-	return Page{Site: s, Device: device, URL: url, Key: Key(normal + " " + string(device))}, nil
+	page.URL = url
+	if page.Rule.Vary.Mobile && v.Device == Mobile {
+		page.Device = Mobile
+	}
+	page.Key = Key(s.Origin.String() + normalPath + queryString(pairs) + normalizePercent(fragment) + " " + string(page.Device))
+	if languages := page.Rule.Vary.Languages; len(languages) > 0 {
+		page.Language = chooseLanguage(v.AcceptLanguage, languages)
+		page.Rule.Rendering.Language = page.Language
+		page.Key += Key(" " + page.Language)
+	}
+	return page, nil
 }
 
 func validTarget(target string) error {

@@ -41,7 +41,7 @@ func TestPageURLAndKey(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			page, err := site(t, origin).Page(tt.target, prerender.Desktop)
+			page, err := site(t, origin).Page(tt.target, prerender.Viewer{Device: prerender.Desktop})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,12 +58,12 @@ func TestPageURLAndKey(t *testing.T) {
 func TestPageDevices(t *testing.T) {
 	t.Parallel()
 	s := site(t, "https://a.example")
-	one, _ := s.Page("/", prerender.Mobile)
+	one, _ := s.Page("/", prerender.Viewer{Device: prerender.Mobile})
 	if one.Device != prerender.Desktop {
 		t.Errorf("one page for all devices: got %s, want desktop", one.Device)
 	}
-	s.SeparateMobile = true
-	two, _ := s.Page("/", prerender.Mobile)
+	s.Vary = &prerender.VaryRule{Mobile: true}
+	two, _ := s.Page("/", prerender.Viewer{Device: prerender.Mobile})
 	if two.Device != prerender.Mobile || two.Key == one.Key {
 		t.Errorf("separate pages: got %s under %q, want mobile under a key of its own", two.Device, two.Key)
 	}
@@ -72,8 +72,8 @@ func TestPageDevices(t *testing.T) {
 func TestQueryKeep(t *testing.T) {
 	t.Parallel()
 	s := site(t, "https://a.example")
-	s.Query.Keep = []string{"page", "f_*"}
-	page, err := s.Page("/?x=1&f_a=2&page=3&utm_id=4", prerender.Desktop)
+	s.Query = &prerender.QueryRule{Keep: []string{"page", "f_*"}}
+	page, err := s.Page("/?x=1&f_a=2&page=3&utm_id=4", prerender.Viewer{Device: prerender.Desktop})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestQueryKeep(t *testing.T) {
 func TestInvalidTargets(t *testing.T) {
 	t.Parallel()
 	for _, target := range []string{"", "p", "http://b.example/", "/a b", "/a\nb", "/a\x00", `/\b.example/`, "/" + strings.Repeat("x", prerender.MaxURL)} {
-		_, err := site(t, "https://a.example").Page(target, prerender.Desktop)
+		_, err := site(t, "https://a.example").Page(target, prerender.Viewer{Device: prerender.Desktop})
 		if !errors.Is(err, prerender.ErrURLInvalid) {
 			t.Errorf("Page(%.20q): got %v, want ErrURLInvalid", target, err)
 		}
@@ -135,7 +135,7 @@ func FuzzPageKey(f *testing.F) {
 	}
 	s := site(f, "https://a.example")
 	f.Fuzz(func(t *testing.T, target string) {
-		page, err := s.Page(target, prerender.Desktop)
+		page, err := s.Page(target, prerender.Viewer{Device: prerender.Desktop})
 		if err != nil {
 			if !errors.Is(err, prerender.ErrURLInvalid) {
 				t.Fatalf("error without a kind: %v", err)
@@ -146,7 +146,7 @@ func FuzzPageKey(f *testing.F) {
 		if !ok || device != "desktop" {
 			t.Fatalf("key %q is not URL and device", page.Key)
 		}
-		again, err := s.Page(strings.TrimPrefix(url, "https://a.example"), prerender.Desktop)
+		again, err := s.Page(strings.TrimPrefix(url, "https://a.example"), prerender.Viewer{Device: prerender.Desktop})
 		if err != nil && len(url) <= prerender.MaxURL {
 			t.Fatalf("key %q of %q names no page: %v", page.Key, target, err)
 		}

@@ -53,23 +53,30 @@ const (
 // Answer is a snapshot on its way to a crawler.
 type Answer struct {
 	*Snapshot
+	Page   Page
 	Source Source
 	Age    time.Duration
 	Phases []Phase
+
+	// Instead is why an old page is answered in the place of a new one, which could
+	// not be made. Nil: it was not tried, or it is not so.
+	Instead error
 }
 
-// Answer returns the page. Its errors are the sentinels of errors.go, wrapped.
-func (s *Service) Answer(ctx context.Context, page Page) (*Answer, error) {
+// Answer returns the page. When it has to be made, who asks waits no longer than
+// for patience; zero is as long as it takes. Its errors are the sentinels of
+// errors.go, wrapped.
+func (s *Service) Answer(ctx context.Context, page Page, patience time.Duration) (*Answer, error) {
 	start := time.Now()
 	snap, freshness := s.lookup(ctx, page)
 	phases := []Phase{{"store", time.Since(start)}}
 
 	switch freshness {
 	case Fresh:
-		return s.answer(snap, Hit, phases), nil
+		return s.answer(page, snap, Hit, phases), nil
 	case Stale:
 		s.renewLater(ctx, page)
-		return s.answer(snap, StaleHit, phases), nil
+		return s.answer(page, snap, StaleHit, phases), nil
 	}
 
 	flight, first := s.flights.join(page.Key, func() (*Snapshot, []Phase, error) {
@@ -79,18 +86,19 @@ func (s *Service) Answer(ctx context.Context, page Page) (*Answer, error) {
 		defer cancel()
 		return s.make(ctx, page)
 	})
-	select {
-	case <-flight.done:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for %s: %w", page.URL, context.Cause(ctx))
+	err := flight.wait(ctx, page, patience)
+	switch {
+	case err != nil && freshness == Spare && ctx.Err() == nil:
+		old := s.answer(page, snap, StaleHit, append(phases, Phase{"wait", time.Since(start)}))
+		old.Instead = err
+		return old, nil
+	case err != nil:
+		return nil, err
+	case first:
+		return s.answer(page, flight.snap, Miss, append(phases, flight.phases...)), nil
+	default:
+		return s.answer(page, flight.snap, Coalesced, append(phases, Phase{"wait", time.Since(start)})), nil
 	}
-	if flight.err != nil {
-		return nil, flight.err
-	}
-	if first {
-		return s.answer(flight.snap, Miss, append(phases, flight.phases...)), nil
-	}
-	return s.answer(flight.snap, Coalesced, append(phases, Phase{"wait", time.Since(start)})), nil
 }
 
 // Renew renders a page that somebody queued, unless it has been made since.
@@ -101,12 +109,11 @@ func (s *Service) Renew(ctx context.Context, page Page) error {
 		defer cancel()
 		return s.make(ctx, page)
 	})
-	select {
-	case <-flight.done:
-		return flight.err
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	err := flight.wait(ctx, page, 0)
+	if errors.Is(err, ErrNotAdmitted) {
+		return nil // once more would be the same again
 	}
+	return err
 }
 
 // Wait returns when no render is in flight any more, or with the context's
@@ -124,7 +131,7 @@ func (s *Service) lookup(ctx context.Context, page Page) (*Snapshot, Freshness) 
 		s.log().ErrorContext(ctx, "store does not answer; rendering instead", "key", page.Key, "err", err)
 		return nil, Expired
 	}
-	return snap, snap.Freshness(page.Site.Lifetime(snap.Status), s.now())
+	return snap, snap.Freshness(page.Rule.Lifetime(snap.Status, snap.Header), s.now())
 }
 
 func (s *Service) renewLater(ctx context.Context, page Page) {
@@ -189,8 +196,8 @@ func (s *Service) release(ctx context.Context, lease Lease) {
 	}
 }
 
-func (s *Service) answer(snap *Snapshot, source Source, phases []Phase) *Answer {
-	return &Answer{Snapshot: snap, Source: source, Age: snap.Age(s.now()), Phases: phases}
+func (s *Service) answer(page Page, snap *Snapshot, source Source, phases []Phase) *Answer {
+	return &Answer{Snapshot: snap, Page: page, Source: source, Age: snap.Age(s.now()), Phases: phases}
 }
 
 func (s *Service) timeout() time.Duration {
@@ -227,6 +234,22 @@ type flight struct {
 	snap   *Snapshot
 	phases []Phase
 	err    error
+}
+
+// wait returns when the flight has landed, with its error, or with another that
+// says why nobody waits for it any more.
+func (f *flight) wait(ctx context.Context, page Page, patience time.Duration) error {
+	if patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, patience, ErrUnfinished)
+		defer cancel()
+	}
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for %s: %w", page.URL, context.Cause(ctx))
+	}
 }
 
 // join returns the flight of key; first says that it was started by this call.

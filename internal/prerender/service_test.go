@@ -114,7 +114,7 @@ func service(b *browser) (*prerender.Service, *memory, *queue) {
 
 func page(t *testing.T, target string) prerender.Page {
 	t.Helper()
-	p, err := site(t, "https://a.example").Page(target, prerender.Desktop)
+	p, err := site(t, "https://a.example").Page(target, prerender.Viewer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func page(t *testing.T, target string) prerender.Page {
 // want asks for a page and compares where it came from and its body.
 func want(t *testing.T, s *prerender.Service, p prerender.Page, source prerender.Source, body string) *prerender.Answer {
 	t.Helper()
-	a, err := s.Answer(t.Context(), p)
+	a, err := s.Answer(t.Context(), p, 0)
 	if err != nil {
 		t.Fatalf("Answer: %v", err)
 	}
@@ -179,7 +179,7 @@ func TestManyAskOneRenders(t *testing.T) {
 		sources := make(chan prerender.Source, 10)
 		for range 10 {
 			go func() {
-				a, err := s.Answer(t.Context(), page(t, "/"))
+				a, err := s.Answer(t.Context(), page(t, "/"), 0)
 				if err != nil {
 					t.Error(err)
 				}
@@ -209,7 +209,7 @@ func TestClientThatHangsUpDoesNotStopTheRender(t *testing.T) {
 		}})
 		ctx, hangUp := context.WithTimeout(t.Context(), time.Millisecond)
 		defer hangUp()
-		if _, err := s.Answer(ctx, page(t, "/")); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.Answer(ctx, page(t, "/"), 0); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want the client's own deadline", err)
 		}
 		if err := s.Wait(t.Context()); err != nil {
@@ -229,7 +229,7 @@ func TestWhatIsNotStored(t *testing.T) {
 	} {
 		s, _, _ := service(&browser{do: func(context.Context, int) (*prerender.Rendering, error) { return &r, nil }})
 		for range 2 {
-			a, err := s.Answer(t.Context(), page(t, "/"))
+			a, err := s.Answer(t.Context(), page(t, "/"), 0)
 			if err != nil || a.Source != prerender.Miss || a.Status != r.Status {
 				t.Errorf("%s: got %v, %v, want a miss each time with status %d", name, a, err, r.Status)
 			}
@@ -254,7 +254,7 @@ func TestFailures(t *testing.T) {
 		return ok(ctx, n)
 	}}
 	s, m, _ := service(b)
-	if _, err := s.Answer(t.Context(), page(t, "/")); !errors.Is(err, prerender.ErrOriginUnreachable) {
+	if _, err := s.Answer(t.Context(), page(t, "/"), 0); !errors.Is(err, prerender.ErrOriginUnreachable) {
 		t.Errorf("got %v, want ErrOriginUnreachable", err)
 	}
 	fail = false
@@ -267,7 +267,7 @@ func TestFailures(t *testing.T) {
 func TestPanicIsAnError(t *testing.T) {
 	t.Parallel()
 	s, _, _ := service(&browser{do: func(context.Context, int) (*prerender.Rendering, error) { panic("boom") }})
-	if _, err := s.Answer(t.Context(), page(t, "/")); !errors.Is(err, prerender.ErrRendererDown) {
+	if _, err := s.Answer(t.Context(), page(t, "/"), 0); !errors.Is(err, prerender.ErrRendererDown) {
 		t.Errorf("got %v, want ErrRendererDown", err)
 	}
 }
@@ -280,7 +280,7 @@ func TestRenderDeadline(t *testing.T) {
 			return nil, fmt.Errorf("%w", prerender.ErrRenderTimeout)
 		}})
 		start := time.Now()
-		_, err := s.Answer(t.Context(), page(t, "/"))
+		_, err := s.Answer(t.Context(), page(t, "/"), 0)
 		if took := time.Since(start); !errors.Is(err, prerender.ErrRenderTimeout) || took != prerender.DefaultTimeout {
 			t.Errorf("got %v after %v, want ErrRenderTimeout after %v", err, took, prerender.DefaultTimeout)
 		}
@@ -294,7 +294,7 @@ func TestWaitHonoursItsContext(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			return ok(ctx, n)
 		}})
-		go s.Answer(t.Context(), page(t, "/"))
+		go s.Answer(t.Context(), page(t, "/"), 0)
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -330,14 +330,17 @@ func TestFreshness(t *testing.T) {
 
 func TestSiteLifetimes(t *testing.T) {
 	t.Parallel()
-	custom := prerender.Site{Success: prerender.Lifetime{Fresh: time.Minute}, Gone: prerender.Lifetime{Fresh: time.Second}}
-	for status, want := range map[int]time.Duration{200: time.Minute, 204: time.Minute, 301: time.Second, 404: time.Second, 410: time.Second, 403: 0, 500: 0, 503: 0} {
-		if got := custom.Lifetime(status).Fresh; got != want {
+	custom := prerender.Rule{Lifetimes: prerender.Lifetimes{
+		Success: &prerender.Lifetime{Fresh: time.Minute}, Redirect: &prerender.Lifetime{Fresh: time.Second},
+		NotFound: &prerender.Lifetime{Fresh: 2 * time.Second}, Gone: &prerender.Lifetime{Fresh: 3 * time.Second},
+	}}
+	for status, want := range map[int]time.Duration{200: time.Minute, 204: time.Minute, 301: time.Second, 304: 0, 404: 2 * time.Second, 410: 3 * time.Second, 403: 0, 500: 0, 503: 0} {
+		if got := custom.Lifetime(status, nil).Fresh; got != want {
 			t.Errorf("status %d: got %v, want %v", status, got, want)
 		}
 	}
-	if got := (prerender.Site{}).Lifetime(200); got != prerender.DefaultSuccess {
-		t.Errorf("zero site: got %v, want the default", got)
+	if got := (prerender.Rule{}).Lifetime(200, nil); got != prerender.DefaultSuccess {
+		t.Errorf("nothing said: got %v, want the default", got)
 	}
 }
 
@@ -376,7 +379,7 @@ func TestManyServicesOneRenders(t *testing.T) {
 		for range 10 {
 			s := &prerender.Service{Store: store, Maker: first.Maker, Leases: first.Leases, Log: quiet}
 			all.Go(func() {
-				a, err := s.Answer(t.Context(), p)
+				a, err := s.Answer(t.Context(), p, 0)
 				if err != nil {
 					t.Errorf("Answer: %v", err)
 				} else if body, _ := a.Body(); string(body) != "render 1" {
@@ -415,9 +418,9 @@ func TestLeaseRunsOut(t *testing.T) {
 			t.Errorf("waited %v for a lease of 10 s", waited)
 		}
 		l.until[p.Key] = time.Now().Add(time.Hour)
-		time.Sleep(prerender.DefaultSuccess.Fresh + prerender.DefaultSuccess.Stale + time.Second)
+		time.Sleep(prerender.DefaultSuccess.Whole() + time.Second)
 		l.until[p.Key] = time.Now().Add(time.Hour)
-		if _, err := s.Answer(t.Context(), p); !errors.Is(err, prerender.ErrBusy) {
+		if _, err := s.Answer(t.Context(), p, 0); !errors.Is(err, prerender.ErrBusy) {
 			t.Errorf("held by another for longer than a request lasts: got %v, want ErrBusy", err)
 		}
 	})

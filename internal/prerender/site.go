@@ -119,49 +119,13 @@ func validHostname(name string) bool {
 type Site struct {
 	Origin Origin `json:"origin"`
 
-	// Query says which query parameters belong to a page's identity.
-	// The zero value drops TrackingParameters.
-	Query QueryRule `json:"query,omitzero"`
+	// Settings are those of all pages.
+	Settings
 
-	// SeparateMobile keeps a page of its own for mobile agents. When false,
-	// every agent gets the desktop page, at half the renders.
-	SeparateMobile bool `json:"separateMobile,omitempty"`
-
-	// Rendering says how its pages are rendered.
-	Rendering RenderRule `json:"rendering,omitzero"`
-
-	// Success and Gone are how long snapshots are answered after they were
-	// made: Success for status 2xx, Gone for redirects, 404 and 410. Zero
-	// values mean DefaultSuccess and DefaultGone. Other statuses are never kept.
-	Success Lifetime `json:"success,omitzero"`
-	Gone    Lifetime `json:"gone,omitzero"`
+	// Paths say something else of some pages. The first that matches is the one that
+	// counts; what it does not say, Settings do.
+	Paths []PathSettings `json:"paths,omitempty"`
 
 	// Version counts the changes of a stored site. Zero: it is not stored.
 	Version int64 `json:"version,omitempty"`
 }
-
-// RenderRule is how a site's pages are rendered. The zero value is for most.
-type RenderRule struct {
-	// RealTime renders without the jumping clock, for sites that do not bear it:
-	// slower by a second a page.
-	RealTime bool `json:"realTime,omitempty"`
-
-	// FollowRedirects shows the page that a script or a meta refresh leads to.
-	// When false, the crawler is answered 302 and asks for it itself.
-	FollowRedirects bool `json:"followRedirects,omitempty"`
-
-	// DeclarativeShadow writes shadow roots as <template shadowrootmode>. When
-	// false, they are flattened into plain HTML, which every crawler reads.
-	DeclarativeShadow bool `json:"declarativeShadow,omitempty"`
-
-	// RefusePartial answers with an error when a page did not finish in its time.
-	// When false, what there is of it is answered. It is never stored.
-	RefusePartial bool `json:"refusePartial,omitempty"`
-
-	// Language is the Accept-Language of the requests, and what scripts see as
-	// the person's. Empty: DefaultLanguage.
-	Language string `json:"language,omitempty"`
-}
-
-// DefaultLanguage is that of most crawlers which send one.
-const DefaultLanguage = "en-US,en"

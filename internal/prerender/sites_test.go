@@ -30,7 +30,7 @@ func TestSiteCache(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return prerender.Site{Origin: origin, SeparateMobile: mobile}
+		return prerender.Site{Origin: origin, Settings: prerender.Settings{Vary: &prerender.VaryRule{Mobile: mobile}}}
 	}
 	fixed, err := prerender.NewSiteList(site("https://fixed.example", false), site("https://both.example", false))
 	if err != nil {
@@ -42,7 +42,7 @@ func TestSiteCache(t *testing.T) {
 	want := func(host string, known, mobile bool, reads int) {
 		t.Helper()
 		got, err := cache.Site(t.Context(), host)
-		if errors.Is(err, prerender.ErrSiteUnknown) == known || got.SeparateMobile != mobile || store.reads != reads {
+		if errors.Is(err, prerender.ErrSiteUnknown) == known || (got.Vary != nil && got.Vary.Mobile) != mobile || store.reads != reads {
 			t.Errorf("%s: got %+v, %v after %d reads, want known %v, mobile %v, %d reads", host, got, err, store.reads, known, mobile, reads)
 		}
 	}

@@ -3,6 +3,8 @@ package prerender
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +18,12 @@ type Snapshot struct {
 	Header     http.Header `json:"header"`
 	RenderedAt time.Time   `json:"renderedAt"`
 
+	// ModifiedAt is since when the body is as it is.
+	ModifiedAt time.Time `json:"modifiedAt,omitzero"`
+
+	// ETag tells bodies apart, without quotes.
+	ETag string `json:"etag,omitempty"`
+
 	// Gzip is the body, compressed: nine of ten crawlers take it as it is.
 	Gzip []byte `json:"gzip,omitempty"`
 
@@ -28,6 +36,12 @@ type Snapshot struct {
 
 	// Partial is Rendering.Partial.
 	Partial string `json:"partial,omitempty"`
+
+	// Content is Rendering.Content.
+	Content *Content `json:"content,omitempty"`
+
+	// Rival was made since and not admitted in this one's place.
+	Rival *Rival `json:"rival,omitempty"`
 
 	// Fence is that of the lease it was made under, 0 without leases.
 	Fence int64 `json:"fence,omitempty"`
@@ -43,9 +57,10 @@ func newSnapshot(r *Rendering, now time.Time) (*Snapshot, error) {
 	if err := zw.Close(); err != nil {
 		return nil, fmt.Errorf("compress page: %w", err)
 	}
+	hash := sha256.Sum256(r.Body)
 	return &Snapshot{
-		Status: r.Status, Header: r.Header, RenderedAt: now,
-		Gzip: buf.Bytes(), Size: len(r.Body), Partial: r.Partial,
+		Status: r.Status, Header: r.Header, RenderedAt: now, ModifiedAt: now, ETag: hex.EncodeToString(hash[:8]),
+		Gzip: buf.Bytes(), Size: len(r.Body), Partial: r.Partial, Content: r.Content,
 	}, nil
 }
 
@@ -68,6 +83,7 @@ type Freshness int
 
 const (
 	Expired Freshness = iota // must not be answered
+	Spare                    // may be answered if a new one cannot be made
 	Stale                    // may be answered while a new one is made
 	Fresh                    // is answered
 )
@@ -82,6 +98,8 @@ func (s *Snapshot) Freshness(l Lifetime, now time.Time) Freshness {
 		return Fresh
 	case age <= l.Fresh+l.Stale:
 		return Stale
+	case age <= l.Whole():
+		return Spare
 	default:
 		return Expired
 	}

@@ -1,6 +1,7 @@
 package prerender
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,37 +22,94 @@ type Studio struct {
 	Log *slog.Logger
 }
 
-// Make implements Maker. A page that cannot be stored is still an answer.
+// Make implements Maker. A page that cannot be stored is still an answer; one that
+// may not take the place of the stored one is ErrNotAdmitted.
 func (s *Studio) Make(ctx context.Context, page Page, fence int64) (*Snapshot, []Phase, error) {
 	rendering, err := s.Renderer.Render(ctx, page)
 	if err != nil {
 		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
 	}
-	if rendering.Partial != "" && page.Site.Rendering.RefusePartial {
+	if rendering.Partial != "" && page.Rule.Rendering.RefusePartial {
 		return nil, nil, fmt.Errorf("render %s: it was waiting for %s: %w", page.URL, rendering.Partial, ErrRenderTimeout)
 	}
+	start := time.Now()
 	snap, err := newSnapshot(rendering, s.now())
 	if err != nil {
 		return nil, nil, err
 	}
 	snap.Fence = fence
-	life := page.Site.Lifetime(snap.Status)
-	if snap.Partial != "" || life == (Lifetime{}) {
-		// One that did not finish, or that reports a failure of the site, is answered
-		// once and forgotten.
-		return snap, rendering.Phases, nil
+	keep, err := s.admit(ctx, page, rendering, snap)
+	if err != nil {
+		return nil, nil, err
 	}
-	snap.Expires = snap.RenderedAt.Add(life.Fresh + life.Stale)
-	start := time.Now()
-	switch err := s.Store.Put(ctx, page.Key, snap); {
-	case errors.Is(err, ErrSuperseded):
-		snap.Expires = time.Time{} // it is not kept
-		s.log().WarnContext(ctx, "page made too late; a newer one is stored", "key", page.Key)
-	case err != nil:
-		snap.Expires = time.Time{}
-		s.log().ErrorContext(ctx, "page answered but not stored", "key", page.Key, "err", err)
+	if keep {
+		s.put(ctx, page, snap)
 	}
 	return snap, append(rendering.Phases, Phase{"put", time.Since(start)}), nil
+}
+
+// admit decides whether a snapshot is kept: one that is not is answered once and
+// forgotten. In the place of a good page comes none that is worse.
+func (s *Studio) admit(ctx context.Context, page Page, rendering *Rendering, snap *Snapshot) (keep bool, err error) {
+	rule := page.Rule.Admission
+	life := page.Rule.Lifetime(snap.Status, snap.Header)
+	old := s.good(ctx, page)
+	unfit := rule.unfit(rendering)
+	if old == nil {
+		// A failure may be kept for a while, as a failure.
+		return life != (Lifetime{}) && (unfit == "" || snap.Status >= 500 && snap.Partial == ""), nil
+	}
+	if unfit != "" {
+		return false, s.refuse(page, unfit)
+	}
+	if lost := rule.loses(old, rendering); lost != "" {
+		rival := old.again(rendering)
+		if rival.Seen < cmp.Or(rule.Agree, DefaultAgree) {
+			set := *old
+			set.Rival, set.Fence = &rival, snap.Fence
+			s.put(ctx, page, &set)
+			return false, s.refuse(page, fmt.Sprintf("%s (time %d in a row)", lost, rival.Seen))
+		}
+		s.log().WarnContext(ctx, "page admitted although it has lost content: renders agree", "key", page.Key, "lost", lost, "renders", rival.Seen)
+	}
+	if old.ETag == snap.ETag {
+		snap.ModifiedAt = old.ModifiedAt
+	}
+	return life != (Lifetime{}), nil
+}
+
+// good returns the stored page, if it is one that is worth keeping.
+func (s *Studio) good(ctx context.Context, page Page) *Snapshot {
+	old, err := s.Store.Get(ctx, page.Key)
+	if err != nil {
+		if !errors.Is(err, ErrNotFound) {
+			s.log().ErrorContext(ctx, "stored page not compared with the new one", "key", page.Key, "err", err)
+		}
+		return nil
+	}
+	if old.Status >= 500 || old.Freshness(page.Rule.Lifetime(old.Status, old.Header), s.now()) == Expired {
+		return nil
+	}
+	return old
+}
+
+func (s *Studio) refuse(page Page, why string) error {
+	s.log().Warn("page not admitted; the stored one stays", "key", page.Key, "why", why)
+	return fmt.Errorf("render %s: %s: %w", page.URL, why, ErrNotAdmitted)
+}
+
+func (s *Studio) put(ctx context.Context, page Page, snap *Snapshot) {
+	snap.Expires = snap.RenderedAt.Add(page.Rule.Lifetime(snap.Status, snap.Header).Whole())
+	err := s.Store.Put(ctx, page.Key, snap)
+	if err != nil {
+		snap.Expires = time.Time{} // it is not kept
+	}
+	switch {
+	case errors.Is(err, ErrSuperseded):
+		s.log().WarnContext(ctx, "page made too late; a newer one is stored", "key", page.Key)
+	case err != nil:
+		s.log().ErrorContext(ctx, "page answered but not stored", "key", page.Key, "err", err)
+	}
 }
 
 func (s *Studio) now() time.Time {

@@ -22,9 +22,16 @@ type refusal struct {
 	retryAfter time.Duration // 0: trying again does not help
 }
 
+// atTheEdge is the status of a refusal that trying again may help, to CloudFront.
+// From 504 it fails over to the plain app; 503 goes to the bot, which comes back.
+func atTheEdge(plainApp bool) int {
+	if plainApp {
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusServiceUnavailable
+}
+
 // refusals is the one table from errors to answers. The first that fits wins.
-// Overload answers 503, because CloudFront can fail over from that to the plain
-// app, and not from 429.
 var refusals = []refusal{
 	{errMethod, http.StatusMethodNotAllowed, "method-not-allowed", 0},
 	{errNoToken, http.StatusForbidden, "token-missing", 0},
@@ -37,6 +44,8 @@ var refusals = []refusal{
 	{prerender.ErrOriginUnreachable, http.StatusBadGateway, "origin-unreachable", time.Minute},
 	{prerender.ErrOriginTimeout, http.StatusGatewayTimeout, "origin-timeout", time.Minute},
 	{prerender.ErrRenderTimeout, http.StatusGatewayTimeout, "render-timeout", time.Minute},
+	{prerender.ErrUnfinished, http.StatusServiceUnavailable, "unfinished", 10 * time.Second},
+	{prerender.ErrNotAdmitted, http.StatusServiceUnavailable, "not-admitted", time.Minute},
 	{prerender.ErrBusy, http.StatusServiceUnavailable, "busy", 10 * time.Second},
 	{prerender.ErrStopping, http.StatusServiceUnavailable, "stopping", 10 * time.Second},
 	{prerender.ErrRendererDown, http.StatusServiceUnavailable, "renderer-unavailable", 30 * time.Second},

@@ -20,17 +20,20 @@ import (
 
 // Answerer is the core's side of the router.
 type Answerer interface {
-	Answer(ctx context.Context, page prerender.Page) (*prerender.Answer, error)
+	Answer(ctx context.Context, page prerender.Page, patience time.Duration) (*prerender.Answer, error)
 }
 
 // Handler serves GET and HEAD of pages. Its responses carry:
 //
 //	X-Stillpage-Cache    hit, stale, miss or coalesced
-//	X-Stillpage-Reason   why there is no page, on a refusal (see refusals)
+//	X-Stillpage-Reason   why there is no page, on a refusal (see refusals); and why
+//	                     an old page is answered, when a new one could not be made
 //	X-Stillpage-Partial  what the page was waiting for when its time was up
 //	Age                  seconds since the page was rendered
+//	Cache-Control        see cacheControl
+//	ETag, Last-Modified  of the body; conditional requests are answered 304
 //	Server-Timing        where the time went, in milliseconds
-//	Vary                 Accept-Encoding
+//	Vary                 Accept-Encoding, and Accept-Language if the page does
 type Handler struct {
 	Sites   prerender.Sites
 	Service Answerer
@@ -45,39 +48,56 @@ type Handler struct {
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	answer, err := h.answer(r)
+	page, err := h.page(r)
+	var answer *prerender.Answer
+	if err == nil {
+		answer, err = h.Service.Answer(r.Context(), page, patience(r))
+	}
 	if err == nil {
 		err = write(w, r, answer)
 	}
 	if err != nil {
-		h.refuse(w, r, err)
+		h.refuse(w, r, page.Rule.Failure, err)
 	}
 	h.log(r, answer, err, time.Since(start))
 }
 
-func (h *Handler) answer(r *http.Request) (*prerender.Answer, error) {
+// page reads which page is asked for, and whether by somebody who may.
+func (h *Handler) page(r *http.Request) (none prerender.Page, _ error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return nil, errMethod
+		return none, errMethod
 	}
 	if err := h.authorize(r); err != nil {
-		return nil, err
+		return none, err
 	}
 	if useragent.IsOwn(r.UserAgent()) || r.Header.Get("X-Prerender") != "" {
-		return nil, prerender.ErrLoop
+		return none, prerender.ErrLoop
 	}
 	t, err := parseTarget(r)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	site, err := h.site(r.Context(), t.host)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	page, err := site.Page(t.path, device(r))
-	if err != nil {
-		return nil, err
+	return site.Page(t.path, prerender.Viewer{Device: device(r), AcceptLanguage: strings.Join(r.Header.Values("Accept-Language"), ",")})
+}
+
+// previewPatience is how long link previews wait: many of their agents give up
+// after 5 s. The render goes on, for the next one.
+const previewPatience = 4 * time.Second
+
+func patience(r *http.Request) time.Duration {
+	if isPreview(r) {
+		return previewPatience
 	}
-	return h.Service.Answer(r.Context(), page)
+	return 0
+}
+
+func isPreview(r *http.Request) bool {
+	agent, ok := useragent.Lookup(r.UserAgent())
+	return ok && agent.Purpose == useragent.Preview
 }
 
 // site looks a host up in its two forms: a client behind a proxy that ends TLS
@@ -125,6 +145,26 @@ func write(w http.ResponseWriter, r *http.Request, a *prerender.Answer) error {
 	for name, values := range a.Header {
 		h[name] = values
 	}
+	if a.ETag != "" {
+		h.Set("Etag", entityTag(a))
+		h.Set("Last-Modified", a.ModifiedAt.UTC().Format(http.TimeFormat))
+	}
+	h.Set("Cache-Control", cacheControl(a))
+	h.Set("Vary", vary(a))
+	h.Set("X-Stillpage-Cache", string(a.Source))
+	if a.Instead != nil {
+		h.Set("X-Stillpage-Reason", refusalOf(a.Instead).reason)
+	}
+	h.Set("Age", strconv.Itoa(int(a.Age/time.Second)))
+	h.Set("Server-Timing", serverTiming(a.Phases))
+	if id := r.Header.Get("X-Prerender-Request-Id"); id != "" {
+		h.Set("X-Prerender-Requestid", id)
+	}
+	if notModified(r, a) {
+		h.Del("Content-Type")
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
 	body, length := []byte(nil), a.Size
 	switch {
 	case a.Size > 0 && acceptsGzip(r):
@@ -138,15 +178,8 @@ func write(w http.ResponseWriter, r *http.Request, a *prerender.Answer) error {
 		}
 	}
 	h.Set("Content-Length", strconv.Itoa(length))
-	h.Set("Vary", "Accept-Encoding")
-	h.Set("X-Stillpage-Cache", string(a.Source))
 	if a.Partial != "" {
 		h.Set("X-Stillpage-Partial", headerText(a.Partial))
-	}
-	h.Set("Age", strconv.Itoa(int(a.Age/time.Second)))
-	h.Set("Server-Timing", serverTiming(a.Phases))
-	if id := r.Header.Get("X-Prerender-Request-Id"); id != "" {
-		h.Set("X-Prerender-Requestid", id)
 	}
 	w.WriteHeader(a.Status)
 	if r.Method != http.MethodHead && bodyAllowed(a.Status) {
@@ -199,8 +232,12 @@ func headerText(s string) string {
 	}, s)
 }
 
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, rule prerender.FailureRule, err error) {
 	refusal := refusalOf(err)
+	status := refusal.status
+	if r.Header.Get(HostHeader) != "" && refusal.retryAfter > 0 {
+		status = atTheEdge(rule.PlainApp || isPreview(r))
+	}
 	header := w.Header()
 	header.Set("X-Stillpage-Reason", refusal.reason)
 	header.Set("Cache-Control", "no-store")
@@ -217,7 +254,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		text = "Stillpage has no page to show: " + refusal.reason + ".\n"
 	}
 	header.Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(refusal.status)
+	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		fmt.Fprint(w, text)
 	}

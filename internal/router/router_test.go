@@ -20,7 +20,7 @@ import (
 
 type answerer func(page prerender.Page) (*prerender.Answer, error)
 
-func (a answerer) Answer(_ context.Context, page prerender.Page) (*prerender.Answer, error) {
+func (a answerer) Answer(_ context.Context, page prerender.Page, _ time.Duration) (*prerender.Answer, error) {
 	return a(page)
 }
 
@@ -50,7 +50,7 @@ func handler(t *testing.T, a answerer) *router.Handler {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sites = append(sites, prerender.Site{Origin: o, SeparateMobile: true})
+		sites = append(sites, prerender.Site{Origin: o, Settings: prerender.Settings{Vary: &prerender.VaryRule{Mobile: true}}})
 	}
 	list, err := prerender.NewSiteList(sites...)
 	if err != nil {

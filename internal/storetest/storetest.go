@@ -51,6 +51,10 @@ func Snapshot(seed string, size int) *prerender.Snapshot {
 		Status:     200,
 		Header:     http.Header{"Content-Type": {"text/html; charset=utf-8"}, "Link": {"<a>; rel=x", "<b>; rel=y"}},
 		RenderedAt: time.Date(2026, 11, 22, 10, 30, 0, 123e6, time.UTC),
+		ModifiedAt: time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC),
+		ETag:       "tag of " + seed,
+		Content:    &prerender.Content{Text: 1, Links: 2, Images: 3, Data: 4, Title: "title of " + seed, Canonical: "https://a.example/"},
+		Rival:      &prerender.Rival{Content: prerender.Content{Text: 5}, Status: 404, Seen: 2},
 		Gzip:       []byte(strings.Repeat(seed+" ", size/(len(seed)+1)+1))[:size],
 		Size:       3 * size,
 		Partial:    "the reason of " + seed,
@@ -144,14 +148,26 @@ func RunSites(t *testing.T, open func(t *testing.T) prerender.SiteStore) {
 // FullSite returns a site whose every field is set.
 func FullSite(host string) prerender.Site {
 	return prerender.Site{
-		Origin:         prerender.Origin{Scheme: "https", Host: host},
-		Query:          prerender.QueryRule{Keep: []string{"page", "q*"}, Drop: []string{}},
-		SeparateMobile: true,
-		Rendering: prerender.RenderRule{
-			RealTime: true, FollowRedirects: true, DeclarativeShadow: true, RefusePartial: true, Language: "de-CH,de",
+		Origin: prerender.Origin{Scheme: "https", Host: host},
+		Settings: prerender.Settings{
+			Lifetimes: prerender.Lifetimes{
+				Success:  &prerender.Lifetime{Fresh: 90 * time.Minute, Stale: 36 * time.Hour, IfError: 20 * time.Hour},
+				Redirect: &prerender.Lifetime{Fresh: 1500 * time.Millisecond}, NotFound: &prerender.Lifetime{Fresh: time.Second},
+				Gone: &prerender.Lifetime{Stale: time.Hour}, Failure: &prerender.Lifetime{},
+			},
+			CacheControl: &prerender.CacheRule{Honour: true, Least: prerender.Duration(time.Minute), Most: prerender.Duration(time.Hour)},
+			Query:        &prerender.QueryRule{Keep: []string{"page", "q*"}, Drop: []string{}},
+			Vary:         &prerender.VaryRule{Mobile: true, Languages: []string{"en", "de-CH"}},
+			Rendering: &prerender.RenderRule{
+				RealTime: true, FollowRedirects: true, DeclarativeShadow: true, RefusePartial: true, Language: "de-CH,de",
+			},
+			Failure:   &prerender.FailureRule{PlainApp: true},
+			Admission: &prerender.AdmitRule{Off: true, TextShare: 0.25, LinkShare: 0.125, Agree: 5, ErrorTexts: []string{"Oops"}},
 		},
-		Success: prerender.Lifetime{Fresh: 90 * time.Minute, Stale: 36 * time.Hour},
-		Gone:    prerender.Lifetime{Fresh: 1500 * time.Millisecond},
+		Paths: []prerender.PathSettings{
+			{Path: "/blog/*", Settings: prerender.Settings{Vary: &prerender.VaryRule{}}},
+			{Path: "/*"},
+		},
 	}
 }
 
@@ -171,7 +187,7 @@ func sitesComeBack(t *testing.T, s prerender.SiteStore) {
 func siteVersions(t *testing.T, s prerender.SiteStore) {
 	first := putSite(t, s, FullSite("a.example"))
 	changed := first
-	changed.SeparateMobile = false
+	changed.Vary = nil
 	second := putSite(t, s, changed)
 	if first.Version == 0 || second.Version <= first.Version {
 		t.Errorf("versions: got %d, then %d, want them to go up from above 0", first.Version, second.Version)
@@ -196,7 +212,7 @@ func siteRaces(t *testing.T, s prerender.SiteStore) {
 	for i := range 20 {
 		wg.Go(func() {
 			mine := site
-			mine.Rendering.Language = fmt.Sprint("language ", i)
+			mine.Rendering = &prerender.RenderRule{Language: fmt.Sprint("language ", i)}
 			_, err := s.PutSite(context.Background(), mine)
 			if err == nil {
 				won.Add(1)

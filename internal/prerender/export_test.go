@@ -1,0 +1,4 @@
+package prerender
+
+// MatchPath is matchPath, for the fuzz test.
+var MatchPath = matchPath
