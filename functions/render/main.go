@@ -5,7 +5,10 @@ package main
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
@@ -38,7 +41,7 @@ func main() {
 }
 
 // run starts Chromium before the first event, in the time that Lambda grants a
-// start, and keeps it from event to event.
+// start, and keeps it from event to event. A tab for the first site is open then.
 func run(cfg config.Function, log *slog.Logger) error {
 	proxy, err := egress.Start(egress.Config{Policy: egress.Policy{Allow: cfg.EgressAllow}, Log: log})
 	if err != nil {
@@ -49,6 +52,7 @@ func run(cfg config.Function, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	warm(renderer, cfg.Sites, log)
 	db := awsclients.DynamoDB()
 	sites := &prerender.SiteCache{Store: &dynamo.Sites{Client: db, Table: cfg.ConfigTable}, Fixed: cfg.Sites, Log: log}
 	store := &dynamo.Store{Client: db, Table: cfg.Table, Bodies: &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket}}
@@ -59,4 +63,23 @@ func run(cfg config.Function, log *slog.Logger) error {
 		proxy.Close()
 	}))
 	return nil
+}
+
+// startTimeout is half of what Lambda grants a start, the other half being
+// Chromium's.
+const startTimeout = 5 * time.Second
+
+func warm(renderer *chrome.Renderer, sites prerender.SiteList, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for _, host := range slices.Sorted(maps.Keys(sites)) {
+		page, err := sites[host].Page("/", prerender.Viewer{})
+		if err == nil {
+			err = renderer.Warm(ctx, page)
+		}
+		if err != nil {
+			log.Warn("no tab is open at the start", "site", host, "err", err)
+		}
+		return
+	}
 }

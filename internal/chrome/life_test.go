@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -108,6 +109,33 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	if _, err := captureWith(t, r, url+"/", time.Second, chrome.Options{}); !errors.Is(err, prerender.ErrStopping) {
 		t.Errorf("render after Close: got %v, want ErrStopping", err)
+	}
+}
+
+// A tab that was opened before the first page is that page's.
+func TestWarm(t *testing.T) {
+	r, tmp := own(t, loopback, 1)
+	url := serve(t, map[string]http.HandlerFunc{"/": html("<p>page</p>")})
+	if err := r.Warm(t.Context(), pageAt(t, url+"/", prerender.Desktop)); err != nil {
+		t.Fatal(err)
+	}
+	tabs := func() (pids []int) {
+		for pid, command := range processes(t, tmp) {
+			if strings.Contains(command, "--type=renderer") {
+				pids = append(pids, pid)
+			}
+		}
+		slices.Sort(pids)
+		return pids
+	}
+	before := tabs()
+	for range 2 {
+		if _, err := captureWith(t, r, url+"/", prerender.DefaultTimeout, chrome.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := tabs(); !slices.Equal(before, after) {
+		t.Errorf("got processes %v before the first page and %v after, want no new one", before, after)
 	}
 }
 

@@ -92,12 +92,7 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 		changed: make(chan struct{}, 1), files: make(chan *fetch.EventRequestPaused, 1), origins: map[string]bool{}, inFlight: map[network.RequestID]*request{},
 	}
 	watch := stopwatch{last: l.started}
-	rule := target.Rule.Rendering
-	kind := tabKind{
-		origin: target.Site.Origin, device: target.Device, language: rule.Language,
-		realTime: rule.RealTime, painted: rule.RealTime || options.Screenshot,
-	}
-	if l.tab, err = r.tab(ctx, p, kind); err != nil {
+	if l.tab, err = r.tab(ctx, p, kindOf(target, options)); err != nil {
 		return nil, nil, err
 	}
 	ctx, l.abort = context.WithCancel(ctx) // a dead process answers no command

@@ -50,6 +50,14 @@ type tabKind struct {
 	painted  bool // frames are made, which nobody looks at but who takes a picture
 }
 
+func kindOf(page prerender.Page, options Options) tabKind {
+	rule := page.Rule.Rendering
+	return tabKind{
+		origin: page.Site.Origin, device: page.Device, language: rule.Language,
+		realTime: rule.RealTime, painted: rule.RealTime || options.Screenshot,
+	}
+}
+
 // pool keeps the tabs of one Chromium from page to page. Tabs in use are bounded
 // by the renderer's places, and with the idle ones they are no more than that.
 type pool struct {

@@ -217,6 +217,29 @@ func (r *Renderer) Capture(ctx context.Context, page prerender.Page, options Opt
 	}
 }
 
+// Warm opens the tab that a page will want, so that the page does not wait for it.
+func (r *Renderer) Warm(ctx context.Context, page prerender.Page) error {
+	if err := r.takePlace(ctx); err != nil {
+		return err
+	}
+	defer func() { <-r.places }()
+	p, err := r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		p.users--
+	}()
+	t, err := r.tab(ctx, p, kindOf(page, Options{}))
+	if err != nil {
+		return fmt.Errorf("open a tab for %s: %w", page.URL, err)
+	}
+	p.tabs.put(t)
+	return nil
+}
+
 // leastTime is what a render must have left when it gets its place: with less,
 // it would take the place from others and come to nothing.
 const leastTime = 4 * time.Second
