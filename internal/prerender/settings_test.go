@@ -1,8 +1,11 @@
 package prerender_test
 
 import (
+	"encoding/json"
 	"net/http"
+	"os"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,5 +122,46 @@ func TestOriginsCacheControl(t *testing.T) {
 	}
 	if got := honoured.Lifetime(500, http.Header{"Cache-Control": {"max-age=600"}}); got != (prerender.Lifetime{}) {
 		t.Errorf("a failure: got %+v, want it not kept", got)
+	}
+}
+
+// docs/serving.md shows a site with all defaults written out.
+func TestDocumentedSite(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/serving.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "```json\n")
+	block, _, _ = strings.Cut(block, "```")
+	decoder := json.NewDecoder(strings.NewReader(block))
+	decoder.DisallowUnknownFields()
+	var documented prerender.Site
+	if err := decoder.Decode(&documented); err != nil {
+		t.Fatal(err)
+	}
+	rules := func(s prerender.Site) prerender.Rule {
+		p, err := s.Page("/", prerender.Viewer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Rule
+	}
+	got, silent := rules(documented), rules(prerender.Site{Origin: documented.Origin})
+	for _, status := range []int{200, 204, 301, 302, 307, 304, 403, 404, 410, 429, 500, 503} {
+		if a, b := got.Lifetime(status, nil), silent.Lifetime(status, nil); a != b {
+			t.Errorf("status %d: documented as %v, and the default is %v", status, a, b)
+		}
+	}
+	if a := got.Admission; a.TextShare != prerender.DefaultTextShare || a.LinkShare != prerender.DefaultLinkShare || a.Agree != prerender.DefaultAgree || a.Off {
+		t.Errorf("admission is documented as %+v", a)
+	}
+	if got.Failure != silent.Failure || got.CacheControl != silent.CacheControl || got.Vary.Mobile || len(got.Vary.Languages) > 0 {
+		t.Errorf("documented as %+v, and the default is %+v", got, silent)
+	}
+	for _, name := range got.Query.Drop {
+		if !slices.Contains(prerender.TrackingParameters, name) {
+			t.Errorf("%s is documented as dropped", name)
+		}
 	}
 }
