@@ -30,6 +30,9 @@ func (s *Store) Sites(context.Context) ([]prerender.Site, error) {
 func (s *Store) PutSite(_ context.Context, site prerender.Site) (prerender.Site, error) {
 	stored := site
 	stored.Version++
+	if site.Version == 0 {
+		stored.Version = s.now().UnixMicro()
+	}
 	err := s.changeSite(site.Origin.Host, site.Version, func(sites *bbolt.Bucket, host []byte) error {
 		if sites.Get(host) == nil && site.Version != 0 { // deleted
 			return prerender.ErrConflict

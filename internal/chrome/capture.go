@@ -50,10 +50,10 @@ func (c *Capture) rendering() *prerender.Rendering {
 	return &prerender.Rendering{Status: c.Status, Header: c.Header, Body: c.Body, Content: c.Content, Partial: c.Partial, Phases: c.Phases}
 }
 
-// handedOn are the origin's response headers that a crawler gets too. All
-// others describe the empty shell, or belong to one visitor (Set-Cookie).
+// handedOn are the origin's response headers that a crawler gets too, and the tags
+// (Cache-Tag, Surrogate-Key), which the core keeps to itself. All others describe the empty shell, or belong to one visitor (Set-Cookie).
 var handedOn = []string{
-	"Cache-Control", "Content-Language", "Etag", "Last-Modified", "Link", "Location", "Retry-After", "X-Robots-Tag",
+	"Cache-Control", "Cache-Tag", "Content-Language", "Etag", "Last-Modified", "Link", "Location", "Retry-After", "Surrogate-Key", "X-Robots-Tag",
 }
 
 // forbiddenWishes are headers that a page cannot set by a meta tag: they belong

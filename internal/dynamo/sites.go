@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -29,6 +30,16 @@ type SitesClient interface {
 type Sites struct {
 	Client SitesClient
 	Table  string
+
+	// Now is the clock of versions. Nil means time.Now.
+	Now func() time.Time
+}
+
+func (s *Sites) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
 }
 
 // sitePartition is the partition key of all sites.
@@ -61,6 +72,9 @@ func (s *Sites) Sites(ctx context.Context) ([]prerender.Site, error) {
 func (s *Sites) PutSite(ctx context.Context, site prerender.Site) (prerender.Site, error) {
 	known := site.Version
 	site.Version++
+	if known == 0 {
+		site.Version = s.now().UnixMicro()
+	}
 	document, err := json.Marshal(site)
 	if err != nil {
 		return prerender.Site{}, fmt.Errorf("put site %s: %w", site.Origin.Host, err)

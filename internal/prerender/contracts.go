@@ -33,7 +33,8 @@ type SiteStore interface {
 
 	// PutSite stores a site in the place of the one with the same host. Its Version
 	// must be that one's, or 0 if there is none: otherwise somebody else has changed
-	// it meanwhile, and the error is ErrConflict. What is returned has the new Version.
+	// it meanwhile, and the error is ErrConflict. What is returned has the new Version:
+	// one more, or for a new site the microseconds since 1970.
 	PutSite(ctx context.Context, s Site) (Site, error)
 
 	// DeleteSite removes a site that still has the given version, or returns

@@ -131,7 +131,7 @@ func (s *Service) lookup(ctx context.Context, page Page) (*Snapshot, Freshness) 
 		s.log().ErrorContext(ctx, "store does not answer; rendering instead", "key", page.Key, "err", err)
 		return nil, Expired
 	}
-	return snap, snap.Freshness(page.Rule.Lifetime(snap.Status, snap.Header), s.now())
+	return snap, page.freshness(snap, s.now())
 }
 
 func (s *Service) renewLater(ctx context.Context, page Page) {

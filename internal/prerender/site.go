@@ -126,6 +126,10 @@ type Site struct {
 	// counts; what it does not say, Settings do.
 	Paths []PathSettings `json:"paths,omitempty"`
 
-	// Version counts the changes of a stored site. Zero: it is not stored.
+	// Purges are what was purged, the latest last; see WithPurge.
+	Purges []Purge `json:"purges,omitempty"`
+
+	// Version goes up with every change of a stored site, and is never the same again,
+	// even when a site is deleted and comes back. Zero: it is not stored.
 	Version int64 `json:"version,omitempty"`
 }

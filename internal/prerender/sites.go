@@ -49,8 +49,8 @@ func (l SiteList) Site(_ context.Context, host string) (Site, error) {
 type SiteCache struct {
 	Store SiteStore
 
-	// Fixed are sites that need no store. A stored one with the same host comes
-	// before a fixed one.
+	// Fixed are sites that need no store. If one is stored too, what that does not
+	// say, the fixed one does.
 	Fixed SiteList
 
 	// MaxAge is how old the copy may be. Zero means DefaultSiteAge.
@@ -69,7 +69,7 @@ type SiteCache struct {
 
 // DefaultSiteAge is how long an owner waits for a change to take effect, and how
 // often each instance reads all sites.
-const DefaultSiteAge = 30 * time.Second
+const DefaultSiteAge = 10 * time.Second
 
 // siteTimeout bounds a reading of all sites: a bot waits for it.
 const siteTimeout = 2 * time.Second
@@ -94,6 +94,7 @@ func (c *SiteCache) list(ctx context.Context) SiteList {
 				c.copied = SiteList{}
 			}
 			for _, site := range stored {
+				site.Settings = site.Settings.or(c.Fixed[site.Origin.Host].Settings)
 				c.copied[site.Origin.Host] = site
 			}
 		}

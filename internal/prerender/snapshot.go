@@ -16,7 +16,7 @@ import (
 type Snapshot struct {
 	Status     int         `json:"status"`
 	Header     http.Header `json:"header"`
-	RenderedAt time.Time   `json:"renderedAt"`
+	RenderedAt time.Time   `json:"renderedAt"` // when its render began: it is not newer than that
 
 	// ModifiedAt is since when the body is as it is.
 	ModifiedAt time.Time `json:"modifiedAt,omitzero"`
@@ -37,6 +37,12 @@ type Snapshot struct {
 	// Partial is Rendering.Partial.
 	Partial string `json:"partial,omitempty"`
 
+	// Tags are what it can be purged by.
+	Tags []string `json:"tags,omitempty"`
+
+	// SiteVersion is the site's when its render began.
+	SiteVersion int64 `json:"siteVersion,omitempty"`
+
 	// Content is Rendering.Content.
 	Content *Content `json:"content,omitempty"`
 
@@ -48,7 +54,7 @@ type Snapshot struct {
 }
 
 // newSnapshot compresses a rendering.
-func newSnapshot(r *Rendering, now time.Time) (*Snapshot, error) {
+func newSnapshot(r *Rendering, began time.Time) (*Snapshot, error) {
 	var buf bytes.Buffer
 	zw := gzip.NewWriter(&buf)
 	if _, err := zw.Write(r.Body); err != nil {
@@ -59,8 +65,8 @@ func newSnapshot(r *Rendering, now time.Time) (*Snapshot, error) {
 	}
 	hash := sha256.Sum256(r.Body)
 	return &Snapshot{
-		Status: r.Status, Header: r.Header, RenderedAt: now, ModifiedAt: now, ETag: hex.EncodeToString(hash[:8]),
-		Gzip: buf.Bytes(), Size: len(r.Body), Partial: r.Partial, Content: r.Content,
+		Status: r.Status, Header: r.Header, RenderedAt: began, ModifiedAt: began, ETag: hex.EncodeToString(hash[:8]),
+		Gzip: buf.Bytes(), Size: len(r.Body), Partial: r.Partial, Tags: takeTags(r.Header), Content: r.Content,
 	}, nil
 }
 

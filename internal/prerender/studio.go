@@ -25,6 +25,7 @@ type Studio struct {
 // Make implements Maker. A page that cannot be stored is still an answer; one that
 // may not take the place of the stored one is ErrNotAdmitted.
 func (s *Studio) Make(ctx context.Context, page Page, fence int64) (*Snapshot, []Phase, error) {
+	began := s.now()
 	rendering, err := s.Renderer.Render(ctx, page)
 	if err != nil {
 		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
@@ -33,11 +34,11 @@ func (s *Studio) Make(ctx context.Context, page Page, fence int64) (*Snapshot, [
 		return nil, nil, fmt.Errorf("render %s: it was waiting for %s: %w", page.URL, rendering.Partial, ErrRenderTimeout)
 	}
 	start := time.Now()
-	snap, err := newSnapshot(rendering, s.now())
+	snap, err := newSnapshot(rendering, began)
 	if err != nil {
 		return nil, nil, err
 	}
-	snap.Fence = fence
+	snap.Fence, snap.SiteVersion = fence, page.Site.Version
 	keep, err := s.admit(ctx, page, rendering, snap)
 	if err != nil {
 		return nil, nil, err
@@ -87,7 +88,7 @@ func (s *Studio) good(ctx context.Context, page Page) *Snapshot {
 		}
 		return nil
 	}
-	if old.Status >= 500 || old.Freshness(page.Rule.Lifetime(old.Status, old.Header), s.now()) == Expired {
+	if old.Status >= 500 || page.freshness(old, s.now()) == Expired {
 		return nil
 	}
 	return old

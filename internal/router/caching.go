@@ -29,7 +29,7 @@ func cacheControl(a *prerender.Answer) string {
 	}
 	life := a.Page.Rule.Lifetime(a.Status, a.Header)
 	fresh := min(mostAtTheEdge, life.Fresh-a.Age)
-	if fresh <= 0 {
+	if a.Source == prerender.StaleHit || fresh <= 0 {
 		fresh = staleAtTheEdge
 	}
 	seconds := func(d time.Duration) int { return int(max(0, d) / time.Second) }

@@ -53,13 +53,14 @@ func Snapshot(seed string, size int) *prerender.Snapshot {
 		RenderedAt: time.Date(2026, 11, 22, 10, 30, 0, 123e6, time.UTC),
 		ModifiedAt: time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC),
 		ETag:       "tag of " + seed,
-		Content:    &prerender.Content{Text: 1, Links: 2, Images: 3, Data: 4, Title: "title of " + seed, Canonical: "https://a.example/"},
-		Rival:      &prerender.Rival{Content: prerender.Content{Text: 5}, Status: 404, Seen: 2},
-		Gzip:       []byte(strings.Repeat(seed+" ", size/(len(seed)+1)+1))[:size],
-		Size:       3 * size,
-		Partial:    "the reason of " + seed,
-		Fence:      3,
-		Expires:    inAnHour,
+		Tags:       []string{"tag", seed}, SiteVersion: 7,
+		Content: &prerender.Content{Text: 1, Links: 2, Images: 3, Data: 4, Title: "title of " + seed, Canonical: "https://a.example/"},
+		Rival:   &prerender.Rival{Content: prerender.Content{Text: 5}, Status: 404, Seen: 2},
+		Gzip:    []byte(strings.Repeat(seed+" ", size/(len(seed)+1)+1))[:size],
+		Size:    3 * size,
+		Partial: "the reason of " + seed,
+		Fence:   3,
+		Expires: inAnHour,
 	}
 }
 
@@ -168,6 +169,7 @@ func FullSite(host string) prerender.Site {
 			{Path: "/blog/*", Settings: prerender.Settings{Vary: &prerender.VaryRule{}}},
 			{Path: "/*"},
 		},
+		Purges: []prerender.Purge{{Path: "/a*", Tag: "t", Hard: true, Version: 3, At: inAnHour}, {Version: 4, At: inAnHour}},
 	}
 }
 
@@ -191,6 +193,18 @@ func siteVersions(t *testing.T, s prerender.SiteStore) {
 	second := putSite(t, s, changed)
 	if first.Version == 0 || second.Version <= first.Version {
 		t.Errorf("versions: got %d, then %d, want them to go up from above 0", first.Version, second.Version)
+	}
+	// A site that was deleted and comes back goes on above: pages remember its version.
+	gone := putSite(t, s, FullSite("gone.example"))
+	if err := s.DeleteSite(t.Context(), "gone.example", gone.Version); err != nil {
+		t.Fatal(err)
+	}
+	back := putSite(t, s, FullSite("gone.example"))
+	if back.Version <= gone.Version {
+		t.Errorf("a site that came back: got version %d after %d", back.Version, gone.Version)
+	}
+	if err := s.DeleteSite(t.Context(), "gone.example", back.Version); err != nil {
+		t.Fatal(err)
 	}
 	stranger := FullSite("b.example")
 	stranger.Version = 7
