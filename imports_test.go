@@ -68,7 +68,7 @@ var rules = map[string]rule{
 	"internal/chrome":           {internal: []string{"internal/prerender"}, external: []string{"github.com/chromedp", "golang.org/x/sys"}},
 
 	"internal/router": {internal: []string{"internal/prerender", "internal/useragent"}},
-	"internal/admin":  {},
+	"internal/admin":  {internal: []string{"internal/prerender"}},
 	"internal/report": {},
 	"internal/edge":   {internal: []string{"infra/edge"}, external: []string{"github.com/grafana/sobek"}},
 	"internal/config": {internal: []string{"internal/prerender"}},

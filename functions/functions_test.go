@@ -442,13 +442,54 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
+// An operator's purge by way of the admin function is a change of the site, which
+// router and renderer see.
+func TestPurge(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.want("/news/1", 200, "miss", "content 0")
+	a.want("/about", 200, "miss", "content 0")
+	text, err := os.ReadFile("testdata/httpapi-status.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var event events.APIGatewayV2HTTPRequest
+	if err := json.Unmarshal(text, &event); err != nil {
+		t.Fatal(err)
+	}
+	event.RawPath, event.RequestContext.HTTP.Path, event.RequestContext.HTTP.Method = "/v1/purges", "/v1/purges", "POST"
+	event.Headers["content-type"] = "application/json"
+	event.Body = fmt.Sprintf(`{"site":%q,"path":"/news/*"}`, a.front.URL)
+	if text, err = json.Marshal(event); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	a.answer(w, httptest.NewRequest("GET", "/", nil), "admin", text)
+	if w.Code != http.StatusNoContent {
+		t.Fatalf("got %d %s; log: %s", w.Code, w.Body, a.lambda.Log("admin"))
+	}
+	a.version.Store(1)
+	a.deploy("router", 25*time.Second, 0) // instead of waiting until they read the site again
+	a.deploy("render", 30*time.Second, 2)
+	a.want("/about", 200, "hit", "content 0")
+	a.want("/news/1", 200, "stale", "content 0")
+	a.queue.Deliver(t, func(event []byte) []byte {
+		result, err := a.lambda.Invoke(t.Context(), "render", event)
+		if err != nil {
+			t.Error(err)
+		}
+		return result.Payload
+	})
+	a.want("/news/1", 200, "hit", "content 1")
+}
+
 // A function that was deployed wrongly says what it lacks, all of it.
 func TestMissingEnvironment(t *testing.T) {
 	t.Parallel()
 	for name, variables := range map[string][]string{
 		"router": {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES"},
 		"render": {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_SITES"},
-		"admin":  {"STILLPAGE_TABLE", "STILLPAGE_SITES"},
+		"admin":  {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_SITES"},
 	} {
 		cmd := exec.Command(filepath.Join(binaries, name))
 		cmd.Env = []string{"STILLPAGE_LOG_LEVEL=loud"}

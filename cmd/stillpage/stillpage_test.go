@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -309,6 +310,42 @@ func TestDataSurvivesARestart(t *testing.T) {
 		if err := p.Wait(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A purge by the admin address reaches the pages with the tag, and no others.
+func TestPurge(t *testing.T) {
+	t.Parallel()
+	var version atomic.Int32
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<meta name=prerender-header content="Cache-Tag: of%s"><p>version %d</p>`, strings.ReplaceAll(r.URL.Path, "/", "-"), version.Load())
+	}))
+	defer app.Close()
+	p := start(t, "--site", app.URL)
+	for _, path := range []string{"/a", "/b"} {
+		if got := get(t, "GET", p.router+"/"+app.URL+path, bot); got.cache() != "miss" || got.Header.Get("Cache-Tag") != "" {
+			t.Fatalf("%s: got %q %v", path, got.cache(), got.Header)
+		}
+	}
+	version.Store(1)
+	res, err := http.Post(p.admin+"/v1/purges", "application/json", strings.NewReader(fmt.Sprintf(`{"site":%q,"tag":"of-a","hard":true}`, app.URL)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusNoContent {
+		t.Fatalf("purge: got %s", res.Status)
+	}
+	got := get(t, "GET", p.router+"/"+app.URL+"/a", bot)
+	for deadline := time.Now().Add(20 * time.Second); got.cache() == "hit" && time.Now().Before(deadline); { // it reads its sites every second
+		got = get(t, "GET", p.router+"/"+app.URL+"/a", bot)
+	}
+	if got.cache() != "miss" || !strings.Contains(got.body, "version 1") {
+		t.Errorf("purged: got %q %s", got.cache(), got.body)
+	}
+	if got := get(t, "GET", p.router+"/"+app.URL+"/b", bot); got.cache() != "hit" || !strings.Contains(got.body, "version 0") {
+		t.Errorf("not purged: got %q %s", got.cache(), got.body)
 	}
 }
 

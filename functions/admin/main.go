@@ -22,14 +22,16 @@ import (
 var version = "dev"
 
 func main() {
-	cfg, err := config.ParseFunction(os.Getenv, "STILLPAGE_TABLE", "STILLPAGE_SITES")
+	cfg, err := config.ParseFunction(os.Getenv, "STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_SITES")
 	log := lambdahttp.Logger(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	if err != nil {
 		log.Error("admin cannot start", "err", err)
 		os.Exit(1)
 	}
 	started := time.Now()
-	store := &dynamo.Store{Client: awsclients.DynamoDB(), Table: cfg.Table}
+	db := awsclients.DynamoDB()
+	store := &dynamo.Store{Client: db, Table: cfg.Table}
+	purger := &prerender.Purger{Store: &dynamo.Sites{Client: db, Table: cfg.ConfigTable}, Fixed: cfg.Sites}
 	status := func() admin.Status {
 		s := admin.Status{
 			Version: version, StartedAt: started.UTC().Truncate(time.Second), UptimeSeconds: int64(time.Since(started) / time.Second),
@@ -46,5 +48,5 @@ func main() {
 		s.Healthy = len(s.Faults) == 0
 		return s
 	}
-	lambda.StartWithOptions(lambdahttp.Serve(admin.Handler(status), nil, log), lambda.WithEnableSIGTERM(func() { log.Info("stopping") }))
+	lambda.StartWithOptions(lambdahttp.Serve(admin.Handler(status, purger, log), nil, log), lambda.WithEnableSIGTERM(func() { log.Info("stopping") }))
 }

@@ -4,6 +4,7 @@ package admin
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"time"
 )
@@ -20,10 +21,16 @@ type Status struct {
 	Faults        []string  `json:"faults"` // why not healthy
 }
 
-// Handler serves GET /healthz (200 or 503, and the status's faults as text) and
-// GET /v1/status. status is called for each request.
-func Handler(status func() Status) http.Handler {
+// Handler serves
+//
+//	GET  /healthz    200, or 503 and the status's faults as text
+//	GET  /v1/status  Status
+//	POST /v1/purges  {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false}
+//
+// status is called for each request.
+func Handler(status func() Status, purger Purger, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/purges", purge(purger, log))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		s := status()
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

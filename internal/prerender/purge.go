@@ -1,6 +1,8 @@
 package prerender
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -56,6 +58,60 @@ func (s Site) WithPurge(p Purge, now time.Time) (Site, error) {
 	}
 	s.Purges = append(purges, p)
 	return s, nil
+}
+
+// Purger adds purges to stored sites.
+type Purger struct {
+	Store SiteStore
+
+	// Fixed are sites that need no store. One that is purged is stored from then on.
+	Fixed SiteList
+
+	// Now is the clock that dates purges. Nil means time.Now.
+	Now func() time.Time
+}
+
+// Purge has pages of the site with this host made again; see Purge.Hard. Instances
+// notice within DefaultSiteAge.
+func (p *Purger) Purge(ctx context.Context, host string, purge Purge) error {
+	const attempts = 10 // each is one change by somebody else at the same moment
+	var err error
+	for range attempts {
+		var site Site
+		if site, err = p.site(ctx, host); err != nil {
+			return err
+		}
+		if site, err = site.WithPurge(purge, p.now()); err != nil {
+			return err
+		}
+		if _, err = p.Store.PutSite(ctx, site); !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return err
+}
+
+// site returns the stored site, or a new one without settings, so that it goes on
+// following the fixed one.
+func (p *Purger) site(ctx context.Context, host string) (Site, error) {
+	stored, err := p.Store.Sites(ctx)
+	if err != nil {
+		return Site{}, err
+	}
+	for _, site := range stored {
+		if site.Origin.Host == host {
+			return site, nil
+		}
+	}
+	fixed, err := p.Fixed.Site(ctx, host)
+	return Site{Origin: fixed.Origin}, err
+}
+
+func (p *Purger) now() time.Time {
+	if p.Now != nil {
+		return p.Now()
+	}
+	return time.Now()
 }
 
 // hits says whether a snapshot of a page was purged.

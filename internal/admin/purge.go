@@ -1,0 +1,64 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net/http"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// purgeOrder is the body of POST /v1/purges.
+type purgeOrder struct {
+	Site prerender.Origin `json:"site"`
+	Path string           `json:"path"`
+	Tag  string           `json:"tag"`
+	Hard bool             `json:"hard"`
+}
+
+// Purger is the core's side of purges.
+type Purger interface {
+	Purge(ctx context.Context, host string, p prerender.Purge) error
+}
+
+// maxOrder bounds a body: a path and a tag, and some room.
+const maxOrder = 16 << 10
+
+// purge serves POST /v1/purges.
+func purge(purger Purger, log *slog.Logger) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		// A form of somebody else's page in an operator's browser can post, but not
+		// with this type, unless it is asked first.
+		if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media != "application/json" {
+			http.Error(w, "the body must be application/json", http.StatusUnsupportedMediaType)
+			return
+		}
+		var order purgeOrder
+		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&order); err != nil || order.Site.Host == "" {
+			http.Error(w, fmt.Sprintf(`the body must be like {"site": "https://www.example.com", "path": "/blog/*", "hard": false}: %v`, err), http.StatusBadRequest)
+			return
+		}
+		err := purger.Purge(r.Context(), order.Site.Host, prerender.Purge{Path: order.Path, Tag: order.Tag, Hard: order.Hard})
+		switch {
+		case errors.Is(err, prerender.ErrSiteUnknown):
+			http.Error(w, err.Error(), http.StatusNotFound)
+		case errors.Is(err, prerender.ErrURLInvalid):
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		case errors.Is(err, prerender.ErrConflict):
+			http.Error(w, err.Error(), http.StatusConflict)
+		case err != nil:
+			log.ErrorContext(r.Context(), "not purged", "site", order.Site, "err", err)
+			http.Error(w, "the purge could not be stored; the log says why", http.StatusServiceUnavailable)
+		default:
+			log.InfoContext(r.Context(), "purged", "site", order.Site, "path", order.Path, "tag", order.Tag, "hard", order.Hard)
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}
+}
