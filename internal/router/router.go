@@ -48,18 +48,20 @@ type Handler struct {
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
+	agent, _ := useragent.Lookup(r.UserAgent())
 	page, err := h.page(r)
 	var answer *prerender.Answer
 	if err == nil {
-		answer, err = h.Service.Answer(r.Context(), page, patience(r))
+		answer, err = h.Service.Answer(r.Context(), page, patience(agent))
 	}
 	if err == nil {
 		err = write(w, r, answer)
 	}
 	if err != nil {
-		h.refuse(w, r, page.Rule.Failure, err)
+		plainApp := page.Rule.Failure.PlainApp || agent.Purpose == useragent.Preview
+		h.refuse(w, r, plainApp, err)
 	}
-	h.log(r, answer, err, time.Since(start))
+	h.log(r, agent, answer, err, time.Since(start))
 }
 
 // page reads which page is asked for, and whether by somebody who may.
@@ -88,16 +90,11 @@ func (h *Handler) page(r *http.Request) (none prerender.Page, _ error) {
 // after 5 s. The render goes on, for the next one.
 const previewPatience = 4 * time.Second
 
-func patience(r *http.Request) time.Duration {
-	if isPreview(r) {
+func patience(agent useragent.Agent) time.Duration {
+	if agent.Purpose == useragent.Preview {
 		return previewPatience
 	}
 	return 0
-}
-
-func isPreview(r *http.Request) bool {
-	agent, ok := useragent.Lookup(r.UserAgent())
-	return ok && agent.Purpose == useragent.Preview
 }
 
 // site looks a host up in its two forms: a client behind a proxy that ends TLS
@@ -232,11 +229,11 @@ func headerText(s string) string {
 	}, s)
 }
 
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, rule prerender.FailureRule, err error) {
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, plainApp bool, err error) {
 	refusal := refusalOf(err)
 	status := refusal.status
 	if r.Header.Get(HostHeader) != "" && refusal.retryAfter > 0 {
-		status = atTheEdge(rule.PlainApp || isPreview(r))
+		status = atTheEdge(plainApp)
 	}
 	header := w.Header()
 	header.Set("X-Stillpage-Reason", refusal.reason)
@@ -260,12 +257,11 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, rule prerender.
 	}
 }
 
-func (h *Handler) log(r *http.Request, a *prerender.Answer, err error, took time.Duration) {
+func (h *Handler) log(r *http.Request, agent useragent.Agent, a *prerender.Answer, err error, took time.Duration) {
 	log := h.Log
 	if log == nil {
 		log = slog.Default()
 	}
-	agent, _ := useragent.Lookup(r.UserAgent())
 	attrs := []any{"method", r.Method, "uri", r.RequestURI, "agent", agent.Name, "ms", took.Milliseconds()}
 	if host := r.Header.Get(HostHeader); host != "" {
 		attrs = append(attrs, "host", host)
