@@ -1,0 +1,391 @@
+package prerender_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// The simulation lets crawlers ask several instances for pages, over days of
+// virtual time, while the site, the store, the leases and the renderers fail at
+// random, pages are purged and instances die; and holds every answer against the
+// promises. More worlds:
+//
+//	go test -run Simulation ./internal/prerender -simulate 100000
+var worlds = flag.Int("simulate", 100, "how many worlds to simulate")
+
+func TestSimulation(t *testing.T) {
+	t.Parallel()
+	total := counts{}
+	for seed := range *worlds {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(uint64(seed))
+			w.run(t.Context())
+			for _, broken := range w.broken {
+				t.Errorf("seed %d: %s", seed, broken)
+			}
+			total.add(w.counts)
+		})
+		if t.Failed() {
+			return
+		}
+	}
+	// A simulation in which nothing happens proves nothing.
+	for what, n := range total {
+		t.Logf("%-12s %d", what, n)
+	}
+	for _, what := range []string{"hit", "stale", "miss", "coalesced", "instead", "error", "partial", "crash", "outage", "takeover", "purge", "refused"} {
+		if total[what] == 0 {
+			t.Errorf("in %d worlds, not once: %s", *worlds, what)
+		}
+	}
+}
+
+// The promises are not empty words: each is broken on purpose, and seen.
+func TestSimulationNotices(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		breaks func(*world)
+		want   string
+	}{
+		"leases for everybody":        {func(w *world) { w.everybodyHasLeases = true }, "at once"},
+		"pages under other keys":      {func(w *world) { w.mixesKeys = true }, "of another page"},
+		"a store that forgets":        {func(w *world) { w.forgets = true }, "although"},
+		"partial pages look complete": {func(w *world) { w.hidesPartial = true }, "partial"},
+		"late renders win":            {func(w *world) { w.ignoresFences = true }, "older"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			seen := false
+			for seed := 0; seed < *worlds && !seen; seed++ {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(uint64(seed))
+					tt.breaks(w)
+					w.run(t.Context())
+					for _, broken := range w.broken {
+						seen = seen || strings.Contains(broken, tt.want)
+					}
+				})
+			}
+			if !seen {
+				t.Errorf("nobody has noticed in %d worlds", *worlds)
+			}
+		})
+	}
+}
+
+type counts map[string]int
+
+func (c counts) add(others counts) {
+	for what, n := range others {
+		c[what] += n
+	}
+}
+
+// world is a site, its store, and the instances that serve it. It is a Store,
+// Leases and a Renderer, all of which fail at times.
+type world struct {
+	random *rand.Rand
+	site   prerender.Site
+
+	mu       sync.Mutex
+	pages    map[prerender.Key]*prerender.Snapshot
+	holders  map[prerender.Key]holder
+	fence    int64
+	making   map[prerender.Key]int       // renders under way
+	unleased map[prerender.Key]time.Time // until when one may be under way without lease
+	trouble  map[string]time.Time        // until when something fails
+	instance []*prerender.Service
+	broken   []string
+	counts   counts
+
+	everybodyHasLeases, mixesKeys, forgets, hidesPartial, ignoresFences bool
+}
+
+type holder struct {
+	owner string
+	fence int64
+	until time.Time
+}
+
+const (
+	instances  = 3
+	mostRender = 15 * time.Second // a service's Timeout
+)
+
+func newWorld(seed uint64) *world {
+	origin, err := prerender.ParseOrigin("https://a.example")
+	if err != nil {
+		panic(err)
+	}
+	w := &world{
+		random: rand.New(rand.NewPCG(seed, 1)), pages: map[prerender.Key]*prerender.Snapshot{}, holders: map[prerender.Key]holder{},
+		making: map[prerender.Key]int{}, unleased: map[prerender.Key]time.Time{}, trouble: map[string]time.Time{}, counts: counts{},
+		site: prerender.Site{Origin: origin, Settings: prerender.Settings{Lifetimes: prerender.Lifetimes{
+			Success: &prerender.Lifetime{Fresh: 10 * time.Minute, Stale: 20 * time.Minute, IfError: time.Hour},
+		}}},
+	}
+	for range instances {
+		w.instance = append(w.instance, w.newInstance())
+	}
+	return w
+}
+
+func (w *world) newInstance() *prerender.Service {
+	studio := &prerender.Studio{Renderer: w, Store: w, Log: quiet}
+	return &prerender.Service{Store: w, Leases: w, Maker: studio, Queue: renewer{w}, Timeout: mostRender, Log: quiet}
+}
+
+// renewer renders what is queued at once, on any instance.
+type renewer struct{ *world }
+
+func (r renewer) Enqueue(ctx context.Context, page prerender.Page) error {
+	go r.pick().Renew(context.WithoutCancel(ctx), page)
+	return nil
+}
+
+func (w *world) pick() *prerender.Service {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.instance[w.random.IntN(instances)]
+}
+
+// run is two hours of a world.
+func (w *world) run(ctx context.Context) {
+	var all sync.WaitGroup
+	for begin := time.Now(); time.Since(begin) < 2*time.Hour; {
+		w.event()
+		for range 1 + w.number(3) {
+			all.Go(func() { w.ask(ctx) })
+		}
+		time.Sleep(time.Duration(w.number(120_000)) * time.Millisecond)
+	}
+	all.Wait()
+	for _, instance := range w.instance {
+		instance.Wait(ctx)
+	}
+	time.Sleep(time.Minute) // for renders of instances that are no more
+}
+
+func (w *world) number(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.random.IntN(n)
+}
+
+// event lets something happen, or not.
+func (w *world) event() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, what := range []string{"outage", "store", "leases", "crash", "slow"} {
+		if w.random.IntN(30) == 0 {
+			w.trouble[what] = time.Now().Add(time.Duration(w.random.IntN(20)) * time.Minute)
+			w.counts[what]++
+		}
+	}
+	if w.random.IntN(40) == 0 { // an instance dies, and another comes
+		w.instance[w.random.IntN(instances)] = w.newInstance()
+	}
+	if w.random.IntN(40) == 0 {
+		site, err := w.site.WithPurge(prerender.Purge{Hard: w.random.IntN(2) == 0}, time.Now())
+		if err != nil {
+			panic(err)
+		}
+		site.Version++
+		w.site = site
+		w.counts["purge"]++
+	}
+}
+
+func (w *world) fails(what string) bool { return time.Now().Before(w.trouble[what]) }
+
+// promise notes a broken one.
+func (w *world) promise(kept bool, format string, args ...any) {
+	if !kept {
+		w.broken = append(w.broken, fmt.Sprintf(format, args...))
+	}
+}
+
+// ask is a crawler's request, and what was promised to it.
+func (w *world) ask(ctx context.Context) {
+	w.mu.Lock()
+	site := w.site
+	page, err := site.Page(fmt.Sprintf("/%d", w.random.IntN(5)), prerender.Viewer{})
+	if err != nil {
+		panic(err)
+	}
+	patience := time.Duration(w.random.IntN(2)) * 4 * time.Second
+	stored, had := w.pages[page.Key]
+	storeFails := w.fails("store")
+	w.mu.Unlock()
+	begin := time.Now()
+	answer, err := w.pick().Answer(ctx, page, patience)
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	life := page.Rule.Lifetime(200, nil)
+	if err != nil {
+		w.counts["error"]++
+		// A page that may still be answered is.
+		usable := had && stored.SiteVersion >= hardest(site) && begin.Sub(stored.RenderedAt) <= life.Whole() && !storeFails
+		w.promise(!usable, "error %v although a page of %v was stored", err, stored)
+		w.promise(time.Since(begin) <= 16*time.Second, "an error after %v", time.Since(begin))
+		return
+	}
+	w.counts[string(answer.Source)]++
+	if answer.Instead != nil {
+		w.counts["instead"]++
+	}
+	body, err := answer.Body()
+	if err != nil {
+		panic(err)
+	}
+	w.promise(strings.Contains(string(body), " of "+page.URL+" "), "%s: got %q of another page", page.URL, body)
+	w.promise(strings.Contains(string(body), "partial") == (answer.Partial != ""), "%s: %q is partial, and the answer says %q", page.URL, body, answer.Partial)
+	switch answer.Source {
+	case prerender.Hit, prerender.StaleHit:
+		w.promise(answer.Partial == "", "a partial page was kept: %q", body)
+		w.promise(answer.Age <= life.Whole(), "answered at the age of %v", answer.Age)
+		w.promise(answer.Source == prerender.StaleHit || answer.Age <= life.Fresh, "%v old and called fresh", answer.Age)
+		w.promise(answer.SiteVersion >= hardest(site), "purged, and answered: version %d of %d", answer.SiteVersion, site.Version)
+	}
+	if patience > 0 {
+		w.promise(time.Since(begin) <= patience+time.Second, "an answer after %v to who waits %v", time.Since(begin), patience)
+	}
+}
+
+// hardest is the version of the last hard purge.
+func hardest(site prerender.Site) (version int64) {
+	for _, purge := range site.Purges {
+		if purge.Hard {
+			version = purge.Version
+		}
+	}
+	return version
+}
+
+// Render implements prerender.Renderer.
+func (w *world) Render(ctx context.Context, page prerender.Page) (*prerender.Rendering, error) {
+	w.mu.Lock()
+	w.making[page.Key]++
+	// A second render is right when the leases did not answer one of the two.
+	w.promise(w.making[page.Key] == 1 || time.Now().Before(w.unleased[page.Key]), "%d renders of %s at once", w.making[page.Key], page.Key)
+	took := time.Duration(100+w.random.IntN(2000)) * time.Millisecond
+	if w.fails("slow") {
+		took += time.Duration(w.random.IntN(14)) * time.Second
+	}
+	outage, crash, partial := w.fails("outage"), w.fails("crash") && w.random.IntN(2) == 0, w.random.IntN(10) == 0
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.making[page.Key]--
+	}()
+	select {
+	case <-time.After(took):
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", prerender.ErrRenderTimeout, ctx.Err())
+	}
+	switch {
+	case crash:
+		return nil, prerender.ErrRendererDown
+	case outage:
+		return nil, prerender.ErrOriginUnreachable
+	}
+	r := &prerender.Rendering{Status: 200, Header: http.Header{}, Content: &prerender.Content{Text: 1000, Title: page.URL}}
+	what := "page"
+	if partial {
+		what = "partial"
+		if !w.hidesPartial {
+			r.Partial = "a request"
+		}
+		w.mu.Lock()
+		w.counts["partial"]++
+		w.mu.Unlock()
+	}
+	r.Body = fmt.Appendf(nil, "%s of %s of %v", what, page.URL, time.Now())
+	return r, nil
+}
+
+var errStore = errors.New("the store does not answer")
+
+// Get implements prerender.Store.
+func (w *world) Get(_ context.Context, key prerender.Key) (*prerender.Snapshot, error) {
+	time.Sleep(2 * time.Millisecond)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fails("store") && w.random.IntN(2) == 0 {
+		return nil, errStore
+	}
+	if w.mixesKeys && w.random.IntN(10) == 0 {
+		key = "https://a.example/0 desktop"
+	}
+	snap, ok := w.pages[key]
+	if !ok || time.Now().After(snap.Expires) || w.forgets && w.random.IntN(3) == 0 {
+		return nil, prerender.ErrNotFound
+	}
+	return snap, nil
+}
+
+// Put implements prerender.Store.
+func (w *world) Put(_ context.Context, key prerender.Key, snap *prerender.Snapshot) error {
+	time.Sleep(4 * time.Millisecond)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fails("store") && w.random.IntN(2) == 0 {
+		return errStore
+	}
+	if old, ok := w.pages[key]; ok {
+		if old.Fence > snap.Fence && !w.ignoresFences {
+			w.counts["refused"]++
+			return prerender.ErrSuperseded
+		}
+		w.promise(old.Fence <= snap.Fence, "a page was replaced by an older one, of fence %d by %d", old.Fence, snap.Fence)
+	}
+	w.pages[key] = snap
+	return nil
+}
+
+// Delete implements prerender.Store.
+func (w *world) Delete(context.Context, ...prerender.Key) error { panic("nobody does") }
+
+// Acquire implements prerender.Leases.
+func (w *world) Acquire(_ context.Context, key prerender.Key, d time.Duration) (prerender.Lease, error) {
+	time.Sleep(3 * time.Millisecond)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fails("leases") {
+		w.unleased[key] = time.Now().Add(mostRender)
+		return prerender.Lease{}, errStore
+	}
+	if time.Now().Before(w.holders[key].until) && !w.everybodyHasLeases {
+		return prerender.Lease{}, prerender.ErrLeased
+	}
+	if w.holders[key].owner != "" {
+		w.counts["takeover"]++
+	}
+	w.fence++
+	owner := fmt.Sprint("owner ", w.fence)
+	w.holders[key] = holder{owner, w.fence, time.Now().Add(d)}
+	return prerender.Lease{Key: key, Owner: owner, Fence: w.fence}, nil
+}
+
+// Release implements prerender.Leases. A holder that has died does not release.
+func (w *world) Release(_ context.Context, l prerender.Lease) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.random.IntN(20) != 0 && w.holders[l.Key].owner == l.Owner {
+		delete(w.holders, l.Key)
+	}
+	return nil
+}
