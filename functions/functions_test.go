@@ -5,6 +5,7 @@ package functions_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -224,7 +226,9 @@ func TestStoredSite(t *testing.T) {
 	t.Parallel()
 	a := install(t)
 	a.front.URL = strings.Replace(a.front.URL, "127.0.0.1", "localhost", 1)
-	a.want("/shop", http.StatusNotFound, "", "site unknown")
+	if response := a.want("/shop", 200, "", "<script>"); response.Header.Get("X-Stillpage-Reason") != "" { // the app may know it
+		t.Errorf("got %v, want the app", response.Header)
+	}
 	origin, err := prerender.ParseOrigin(a.front.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -304,7 +308,7 @@ func TestTableRefuses(t *testing.T) {
 	a.deploy("render", 30*time.Second, 2)
 	a.want("/a", 200, "miss", "content 0 of /a")
 	a.want("/a", 200, "miss", "content 0 of /a")
-	for name, action := range map[string]string{"router": "dynamodb:GetItem", "render": "dynamodb:PutItem"} {
+	for name, action := range map[string]string{"router": "dynamodb:GetItem", "render": "dynamodb:GetItem"} {
 		if log := a.lambda.Log(name); !strings.Contains(log, action) || !strings.Contains(log, "no-such-table does not exist") {
 			t.Errorf("%s's log does not say what to mend: %s", name, log)
 		}
@@ -439,6 +443,74 @@ func TestAdmin(t *testing.T) {
 	a.answer(w, httptest.NewRequest("GET", "/", nil), "admin", event)
 	if w.Code != 200 || !strings.Contains(w.Body.String(), a.front.URL) || !strings.Contains(w.Body.String(), `"healthy": true`) {
 		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
+
+// A function that has less time than the page ends it before Lambda ends the function.
+func TestRenderFunctionTimesOut(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.deploy("render", time.Second, 2)
+	a.want("/crash", http.StatusServiceUnavailable, "", "origin-timeout")
+	if n := a.lambda.Environments("render"); n != 1 {
+		t.Errorf("got %d environments, want the one that has answered", n)
+	}
+	a.deploy("render", 30*time.Second, 2)
+	a.want("/after", 200, "miss", "content 0 of /after")
+}
+
+// Before Lambda takes an environment away, it says so: half a second to go. The
+// function itself waits for its end; Chromium has ended by then.
+func TestSIGTERM(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.want("/shop", 200, "miss", "content 0 of /shop")
+	for name, function := range map[string]string{"router": "/router", "render": "/render"} {
+		var pids []int
+		a.lambda.Processes(name, func(pid int, command string) {
+			if strings.HasSuffix(strings.TrimSpace(command), function) {
+				syscall.Kill(pid, syscall.SIGTERM)
+			} else {
+				pids = append(pids, pid)
+			}
+			syscall.Kill(pid, syscall.SIGCONT) // as Lambda thaws it
+		})
+		if (name == "render") != (len(pids) > 0) {
+			t.Errorf("%s has %d processes besides its own", name, len(pids))
+		}
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			left := slices.DeleteFunc(slices.Clone(pids), func(pid int) bool { return gone(pid) })
+			if len(left) == 0 && strings.Contains(a.lambda.Log(name), "stopping") {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("%s: %d of %d processes are left after SIGTERM, or nothing was said; log: %s", name, len(left), len(pids), a.lambda.Log(name))
+				break
+			}
+		}
+	}
+}
+
+// gone says whether a process has ended, reaped or not.
+func gone(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || bytes.Contains(stat, []byte(") Z "))
+}
+
+// A cold start begins with the download of the code.
+func TestRouterIsSmall(t *testing.T) {
+	t.Parallel()
+	program, err := os.ReadFile(filepath.Join(binaries, "router"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var zipped bytes.Buffer
+	zw := gzip.NewWriter(&zipped) // as zip compresses
+	zw.Write(program)
+	zw.Close()
+	const most = 12 << 20
+	if zipped.Len() > most {
+		t.Errorf("the router has %d bytes when compressed, with its symbols; want %d at most", zipped.Len(), most)
 	}
 }
 

@@ -140,7 +140,8 @@ func TestBackgroundIsBelowReserved(t *testing.T) {
 			t.Errorf("BackgroundConcurrency may be %d; Lambda takes 2 to 1000", background)
 		}
 		for _, reserved := range reservable {
-			got, want := refused(background, reserved), reserved != 0 && background >= reserved
+			// Without a reservation, a new account has 10 places in all.
+			got, want := refused(background, reserved), background >= reserved && (reserved != 0 || background > 4)
 			if got != want {
 				t.Errorf("BackgroundConcurrency %d, RenderConcurrency %d: refused is %v, want %v", background, reserved, got, want)
 			}
@@ -241,9 +242,12 @@ func TestBucketIsThatOfPackageS3store(t *testing.T) {
 		t.Fatal("bodies never expire")
 	}
 	n, _ := strconv.Atoi(days[1])
-	most := numbers(t, "FreshHours", "MaxValue")[0] + numbers(t, "StaleHours", "MaxValue")[0]
-	if n*24 <= most {
-		t.Errorf("bodies expire after %d days, before the pages that have them (%d hours)", n, most)
+	if life := time.Duration(n) * 24 * time.Hour; life <= prerender.MostLifetime {
+		t.Errorf("bodies expire after %v, before the pages that have them (%v)", life, prerender.MostLifetime)
+	}
+	most := time.Duration(numbers(t, "FreshHours", "MaxValue")[0]+numbers(t, "StaleHours", "MaxValue")[0])*time.Hour + prerender.DefaultSuccess.IfError
+	if most > prerender.MostLifetime {
+		t.Errorf("parameters allow %v, and no page is kept for more than %v", most, prerender.MostLifetime)
 	}
 	for parameter, want := range map[string]time.Duration{"FreshHours": prerender.DefaultSuccess.Fresh, "StaleHours": prerender.DefaultSuccess.Stale} {
 		if got := time.Duration(numbers(t, parameter, "Default")[0]) * time.Hour; got != want {
@@ -368,6 +372,10 @@ func TestRolesNameTheirResources(t *testing.T) {
 		text := section(t, mainTemplate, "Resources", role)
 		if n := strings.Count(text, "Resource: '*'"); n != 1 || !strings.Contains(text, "Action: [xray:PutTraceSegments, xray:PutTelemetryRecords]\n                Resource: '*'") {
 			t.Errorf("%s has %d statements for all resources, want X-Ray's alone, which knows no others", role, n)
+		}
+		// Who may write leases may not write pages, and the other way round.
+		if n, limited := strings.Count(text, "!GetAtt Table.Arn\n"), strings.Count(text, "!GetAtt Table.Arn\n                Condition: {'ForAllValues:StringLike': {dynamodb:LeadingKeys: ['"); n == 0 || n != limited {
+			t.Errorf("%s: of %d statements on the table of pages, %d name its keys", role, n, limited)
 		}
 		if wide := regexp.MustCompile(`\b\w+:\w*\*`).FindString(text); strings.Contains(text, "Action: '*'") || wide != "" {
 			t.Errorf("%s grants %q, want actions by their names", role, wide)

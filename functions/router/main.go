@@ -51,7 +51,7 @@ func main() {
 	spill := func(ctx context.Context, gzipped []byte, header http.Header) (string, error) {
 		return bodies.Link(ctx, gzipped, header.Get("Content-Type"), linkLife)
 	}
-	sites := &prerender.SiteCache{Store: &dynamo.Sites{Client: db, Table: cfg.ConfigTable}, Fixed: cfg.Sites, Log: log}
+	sites := &prerender.SiteCache{Store: &dynamo.Sites{Client: db, Table: cfg.ConfigTable, Log: log}, Fixed: cfg.Sites, Log: log}
 	handler := &router.Handler{Sites: sites, Service: service, Token: cfg.Token, Log: log}
 	lambda.StartWithOptions(lambdahttp.Serve(handler, spill, log), lambda.WithEnableSIGTERM(func() { log.Info("stopping") }))
 }

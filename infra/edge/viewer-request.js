@@ -35,7 +35,7 @@ function handler(event) {
   headers['x-stillpage-variant'] = { value: MOBILE.test(agent) ? 'bot-mobile' : 'bot-desktop' };
   cf.createRequestOriginGroup({
     originIds: [{ originId: 'stillpage-router' }, { originId: APP_ORIGIN }],
-    failoverCriteria: { statusCodes: [500, 502, 504] }, // 503 is for the bot: come back
+    failoverCriteria: { statusCodes: [403, 500, 502, 504] }, // 503 is for the bot: come back
   });
   return request;
 }

@@ -63,6 +63,10 @@ var forbiddenWishes = map[string]bool{
 	"Keep-Alive": true, "Set-Cookie": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
 }
 
+// maxWishes bounds the headers that a page asks for, in bytes: what servers take
+// of a client's.
+const maxWishes = 8 << 10
+
 // apply writes what the serialiser found into the capture.
 func (c *Capture) apply(s serialised) {
 	c.Body = []byte(s.HTML)
@@ -76,8 +80,13 @@ func (c *Capture) apply(s serialised) {
 		c.Status = s.SoftStatus
 	}
 	wished := map[string]bool{}
+	room := maxWishes
 	for _, h := range s.Headers {
 		name := http.CanonicalHeaderKey(h[0])
+		if room -= len(h[0]) + len(h[1]); room < 0 {
+			c.Warnings = append(c.Warnings, "the page asks for more headers than fit into 8 kB")
+			break
+		}
 		if !validHeader(name, h[1]) || forbiddenWishes[name] || strings.HasPrefix(name, "X-Stillpage-") {
 			c.Warnings = append(c.Warnings, "the page asks for header "+h[0]+", which it cannot set")
 			continue

@@ -322,10 +322,12 @@ func (r *Renderer) acquire(ctx context.Context) (*process, error) {
 		}
 		if p := r.process; p != nil && !p.isLost() {
 			p.users++
-			idle := time.Since(p.used)
-			p.used = time.Now()
+			// By the wall: the monotonic clock stands still while a function is frozen.
+			now := time.Now().Round(0)
+			idle := now.Sub(p.used)
+			p.used = now
 			r.mu.Unlock()
-			if idle > r.config.LongIdle && !p.answers(ctx) {
+			if (idle > r.config.LongIdle || idle < 0) && !p.answers(ctx) {
 				r.config.Log.Error("Chromium does not answer after a pause; killing it", "pid", p.pid, "idle", idle)
 				p.stop()
 				r.mu.Lock()

@@ -96,6 +96,9 @@ func (s *Store) Put(ctx context.Context, key prerender.Key, snap *prerender.Snap
 	if err != nil {
 		return fmt.Errorf("put page %.200q: %w", key, err)
 	}
+	if size > maxItem {
+		return fmt.Errorf("put page %.200q: its headers and key have %d bytes, and an item has room for %d", key, size, maxItem)
+	}
 	if size+len(snap.Gzip) <= maxItem {
 		item["gzip"] = &types.AttributeValueMemberB{Value: snap.Gzip}
 	} else {

@@ -129,6 +129,7 @@ func TestRefused(t *testing.T) {
 		want string
 	}{
 		"throttled": {&types.ProvisionedThroughputExceededException{Message: aws.String("too much")}, "throttled; raise its OnDemandThroughput"},
+		"capped":    {&types.ThrottlingException{Message: aws.String("too much")}, "throttled; raise its OnDemandThroughput"},
 		"limited":   {&types.RequestLimitExceeded{Message: aws.String("too much")}, "throttled; raise its OnDemandThroughput"},
 		"denied":    {&smithy.GenericAPIError{Code: "AccessDeniedException", Message: "no"}, "on table pages to this function's role"},
 	} {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -33,6 +34,16 @@ type Sites struct {
 
 	// Now is the clock of versions. Nil means time.Now.
 	Now func() time.Time
+
+	// Log gets sites that cannot be read. Nil means slog.Default().
+	Log *slog.Logger
+}
+
+func (s *Sites) log() *slog.Logger {
+	if s.Log != nil {
+		return s.Log
+	}
+	return slog.Default()
 }
 
 func (s *Sites) now() time.Time {
@@ -59,8 +70,9 @@ func (s *Sites) Sites(ctx context.Context) ([]prerender.Site, error) {
 		}
 		for _, item := range page.Items {
 			site, err := decodeSite(item)
-			if err != nil {
-				return nil, fmt.Errorf("get site %s: %w", textOf(item["sk"]), err)
+			if err != nil { // one that somebody has written by hand must not take the others along
+				s.log().ErrorContext(ctx, "site left out: its item cannot be read", "table", s.Table, "host", textOf(item["sk"]), "err", err)
+				continue
 			}
 			all = append(all, site)
 		}

@@ -127,7 +127,7 @@ func TestFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	for status, want := range map[int]string{
-		200: "200 router", 404: "404 router", 429: "429 router", 503: "503 router", 500: "200 app", 502: "200 app", 504: "200 app",
+		200: "200 router", 404: "404 router", 429: "429 router", 503: "503 router", 403: "200 app", 500: "200 app", 502: "200 app", 504: "200 app",
 	} {
 		e, err := edge.New(u, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Of-Router", "yes")

@@ -140,7 +140,9 @@ func fit(handler http.Handler, spill Spill, log *slog.Logger) http.Handler {
 		}
 		maps.Copy(w.Header(), answer.header)
 		w.WriteHeader(answer.status)
-		w.Write(body)
+		if len(body) > 0 { // of nothing, it would guess a Content-Type
+			w.Write(body)
+		}
 	})
 }
 

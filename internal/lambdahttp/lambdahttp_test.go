@@ -206,3 +206,19 @@ func FuzzServe(f *testing.F) {
 		}
 	})
 }
+
+// A body that is not there has no type: caches would take it for the page's.
+func TestNoBodyNoType(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{204, 301, 304} {
+		serve := lambdahttp.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }), nil, slog.New(slog.DiscardHandler))
+		event, err := os.ReadFile("testdata/function-url.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := serve(t.Context(), event)
+		if err != nil || answer.StatusCode != status || answer.Headers["Content-Type"] != "" {
+			t.Errorf("%d: got %+v, %v", status, answer, err)
+		}
+	}
+}

@@ -103,6 +103,7 @@ var faults = map[string]error{
 	"render-timeout":     prerender.ErrRenderTimeout,
 	"renderer-down":      prerender.ErrRendererDown,
 	"site-unknown":       prerender.ErrSiteUnknown,
+	"sites-unavailable":  prerender.ErrSitesDown,
 	"stopping":           prerender.ErrStopping,
 	"url-invalid":        prerender.ErrURLInvalid,
 }
@@ -151,8 +152,8 @@ func (m *Maker) Make(ctx context.Context, page prerender.Page, fence int64) (*pr
 	snap := &a.Snapshot.Snapshot
 	if a.Snapshot.Stored {
 		stored, err := m.Store.Get(ctx, page.Key)
-		if err == nil && !stored.RenderedAt.Equal(snap.RenderedAt) {
-			err = errors.New("another has taken its place")
+		if err == nil && stored.RenderedAt.Before(snap.RenderedAt) {
+			err = errors.New("an older one has taken its place")
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("render %s: its large body: %w: %w", page.URL, prerender.ErrRendererDown, err)
@@ -173,7 +174,7 @@ func (m *Maker) explain(page prerender.Page, err error) error {
 	var api smithy.APIError
 	switch {
 	case errors.As(err, &throttled):
-		return fmt.Errorf("render %s: the render function's concurrency is in use (%s): %w", page.URL, throttled.Reason, prerender.ErrBusy)
+		return fmt.Errorf("render %s: lambda:InvokeFunction on %s is throttled (%s), its concurrency is in use: %w", page.URL, m.Function, throttled.Reason, prerender.ErrBusy)
 	case errors.As(err, &missing):
 		return fmt.Errorf("render %s: function %s does not exist: %w: %w", page.URL, m.Function, prerender.ErrRendererDown, err)
 	case errors.As(err, &api) && api.ErrorCode() == "AccessDeniedException":

@@ -64,7 +64,7 @@ func (r AdmitRule) unfit(n *Rendering) string {
 	switch {
 	case n.Partial != "":
 		return "it was still waiting for " + n.Partial
-	case n.Status >= 500:
+	case n.Status >= 500, n.Status == 408, n.Status == 425, n.Status == 429:
 		return fmt.Sprintf("its status is %d", n.Status)
 	case n.Content == nil || r.Off:
 		return ""
@@ -86,8 +86,8 @@ func (r AdmitRule) loses(old *Snapshot, n *Rendering) string {
 	if r.Off || old.Status >= 300 {
 		return ""
 	}
-	if n.Status == 404 {
-		return "it is not found any more (404)"
+	if n.Status == 401 || n.Status == 403 || n.Status == 404 {
+		return fmt.Sprintf("its status is %d", n.Status)
 	}
 	if old.Content == nil || n.Content == nil || n.Status >= 300 {
 		return ""

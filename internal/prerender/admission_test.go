@@ -61,6 +61,8 @@ func TestAdmission(t *testing.T) {
 		"error page":            {func(r *prerender.Rendering) { r.Body = []byte("<h1>OOPS, an error</h1>") }, prerender.AdmitRule{ErrorTexts: []string{"", "oops"}}, false},
 		"404":                   {func(r *prerender.Rendering) { r.Status = 404 }, prerender.AdmitRule{}, false},
 		"404, gate off":         {func(r *prerender.Rendering) { r.Status = 404 }, prerender.AdmitRule{Off: true}, true},
+		"403":                   {func(r *prerender.Rendering) { r.Status = 403 }, prerender.AdmitRule{}, false},
+		"429":                   {func(r *prerender.Rendering) { r.Status = 429 }, prerender.AdmitRule{Off: true}, false},
 		"410 is meant":          {func(r *prerender.Rendering) { r.Status = 410 }, prerender.AdmitRule{}, true},
 		"a redirect is meant":   {func(r *prerender.Rendering) { r.Status, r.Content, r.Body = 301, nil, nil }, prerender.AdmitRule{}, true},
 		"503":                   {func(r *prerender.Rendering) { r.Status = 503 }, prerender.AdmitRule{}, false},
@@ -116,6 +118,7 @@ func TestAgreeingRendersAreAdmitted(t *testing.T) {
 			{100, "A", false}, {110, "A", false}, {100, "B", false}, {100, "A", false}, {300, "A", false}, {300, "A", false}, {310, "A", true},
 		} {
 			lesser(tt.text, tt.title)
+			time.Sleep(time.Minute) // what was refused is not tried again at once
 			a, err := service.Answer(t.Context(), p, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -171,23 +174,34 @@ func TestStaleIfError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &shop{rendering: rich()}
-		service, _, queue := service(&browser{do: s.render})
+		b := &browser{do: s.render}
+		service, _, queue := service(b)
 		p := page(t, "/")
 		want(t, service, p, prerender.Miss, string(rich().Body))
 		life := prerender.DefaultSuccess
 		time.Sleep(life.Fresh + life.Stale + time.Second)
 		for _, err := range []error{prerender.ErrOriginUnreachable, prerender.ErrOriginTimeout, prerender.ErrRenderTimeout, prerender.ErrBusy, prerender.ErrRendererDown} {
 			s.err = err
+			time.Sleep(time.Minute)
 			a := want(t, service, p, prerender.StaleHit, string(rich().Body))
 			if !errors.Is(a.Instead, err) {
 				t.Errorf("%v: the answer says %v", err, a.Instead)
 			}
 		}
+		renders := b.renders.Load()
+		s.err = prerender.ErrOriginTimeout
+		time.Sleep(time.Minute)
+		for range 10 { // one of them waits for a render
+			want(t, service, p, prerender.StaleHit, string(rich().Body))
+		}
+		if n := b.renders.Load() - renders; n != 1 {
+			t.Errorf("a page that cannot be made was tried %d times in a moment, want once", n)
+		}
 		if len(queue.pages) != 0 {
 			t.Errorf("got %d pages queued, want none: they were rendered at once", len(queue.pages))
 		}
 		time.Sleep(life.IfError)
-		if _, err := service.Answer(t.Context(), p, 0); !errors.Is(err, prerender.ErrRendererDown) {
+		if _, err := service.Answer(t.Context(), p, 0); !errors.Is(err, prerender.ErrOriginTimeout) {
 			t.Errorf("after its last day: got %v, want the error", err)
 		}
 	})
@@ -218,4 +232,53 @@ func TestPatience(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		want(t, service, p, prerender.Hit, "render 2")
 	})
+}
+
+// A render that is refused does not undo what another has stored meanwhile.
+func TestRefusedRenderLosesNothing(t *testing.T) {
+	t.Parallel()
+	memory := &memory{pages: map[prerender.Key]*prerender.Snapshot{}}
+	s := &shop{rendering: rich()}
+	studio := &prerender.Studio{Renderer: &browser{do: s.render}, Store: memory, Log: quiet}
+	p := page(t, "/")
+	if _, _, err := studio.Make(t.Context(), p, 4); err != nil {
+		t.Fatal(err)
+	}
+	// The holder of lease 6 reads the stored page and is slow; that of 5 stores a new one.
+	late := &between{memory: memory, then: func() {
+		other := &shop{rendering: rich()}
+		other.rendering.Body = []byte("new")
+		if _, _, err := (&prerender.Studio{Renderer: &browser{do: other.render}, Store: memory, Log: quiet}).Make(t.Context(), p, 5); err != nil {
+			t.Error(err)
+		}
+	}}
+	s.rendering.Content = &prerender.Content{Text: 1, Title: "Shop"}
+	slow := &prerender.Studio{Renderer: &browser{do: s.render}, Store: late, Log: quiet}
+	if _, _, err := slow.Make(t.Context(), p, 6); !errors.Is(err, prerender.ErrNotAdmitted) {
+		t.Fatalf("got %v, want ErrNotAdmitted", err)
+	}
+	if body, err := memory.pages[p.Key].Body(); err != nil || string(body) != "new" {
+		t.Errorf("stored is %s, %v, want the new page", body, err)
+	}
+	// And it counts without leases too.
+	for i := range 2 {
+		if _, _, err := (&prerender.Studio{Renderer: &browser{do: s.render}, Store: memory, Log: quiet}).Make(t.Context(), p, 0); !errors.Is(err, prerender.ErrNotAdmitted) {
+			t.Fatalf("got %v, want ErrNotAdmitted", err)
+		}
+		if rival := memory.pages[p.Key].Rival; rival == nil || rival.Seen != i+1 {
+			t.Errorf("after %d refusals: got %+v", i+1, rival)
+		}
+	}
+}
+
+// between does something after each read.
+type between struct {
+	*memory
+	then func()
+}
+
+func (b *between) Get(ctx context.Context, key prerender.Key) (*prerender.Snapshot, error) {
+	snap, err := b.memory.Get(ctx, key)
+	b.then()
+	return snap, err
 }

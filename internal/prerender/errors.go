@@ -27,6 +27,10 @@ var (
 	// ErrSiteUnknown: the host is not one that this service renders.
 	ErrSiteUnknown = errors.New("site unknown")
 
+	// ErrSitesDown: the host is none of those that are known, and the others cannot
+	// be read.
+	ErrSitesDown = errors.New("sites cannot be read")
+
 	// ErrURLInvalid: the request names no page.
 	ErrURLInvalid = errors.New("URL invalid")
 

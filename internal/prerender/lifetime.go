@@ -55,20 +55,23 @@ func (l Lifetimes) of(status int) Lifetime {
 		}
 		return *l
 	}
+	var of Lifetime
 	switch {
 	case status >= 200 && status < 300:
-		return or(l.Success, DefaultSuccess)
+		of = or(l.Success, DefaultSuccess)
 	case status == 301, status == 302, status == 303, status == 307, status == 308:
-		return or(l.Redirect, DefaultGone)
+		of = or(l.Redirect, DefaultGone)
 	case status == 404:
-		return or(l.NotFound, DefaultGone)
+		of = or(l.NotFound, DefaultGone)
 	case status == 410:
-		return or(l.Gone, DefaultGone)
+		of = or(l.Gone, DefaultGone)
 	case status >= 500:
-		return or(l.Failure, Lifetime{})
-	default:
-		return Lifetime{}
+		of = or(l.Failure, Lifetime{})
 	}
+	of.Fresh = min(of.Fresh, MostLifetime)
+	of.Stale = min(of.Stale, MostLifetime-of.Fresh)
+	of.IfError = min(of.IfError, MostLifetime-of.Fresh-of.Stale)
+	return of
 }
 
 // or returns these lifetimes, and where they say nothing, others.

@@ -79,6 +79,9 @@ func (s *Service) Answer(ctx context.Context, page Page, patience time.Duration)
 		return s.answer(page, snap, StaleHit, phases), nil
 	}
 
+	if err := s.flights.failed(page.Key); err != nil && freshness == Spare {
+		return s.instead(page, snap, err, phases), nil
+	}
 	flight, first := s.flights.join(page.Key, func() (*Snapshot, []Phase, error) {
 		// The flight outlives a client that hangs up: others wait for it, and
 		// the next crawler is glad of it.
@@ -88,10 +91,8 @@ func (s *Service) Answer(ctx context.Context, page Page, patience time.Duration)
 	})
 	err := flight.wait(ctx, page, patience)
 	switch {
-	case err != nil && freshness == Spare && ctx.Err() == nil:
-		old := s.answer(page, snap, StaleHit, append(phases, Phase{"wait", time.Since(start)}))
-		old.Instead = err
-		return old, nil
+	case err != nil && ctx.Err() == nil && s.hasOld(ctx, page, err, &snap, freshness):
+		return s.instead(page, snap, err, append(phases, Phase{"wait", time.Since(start)})), nil
 	case err != nil:
 		return nil, err
 	case first:
@@ -99,6 +100,21 @@ func (s *Service) Answer(ctx context.Context, page Page, patience time.Duration)
 	default:
 		return s.answer(page, flight.snap, Coalesced, append(phases, Phase{"wait", time.Since(start)})), nil
 	}
+}
+
+// hasOld says whether there is an old page to answer in the place of a new one. One
+// that the maker has seen and this service not is looked up again.
+func (s *Service) hasOld(ctx context.Context, page Page, err error, snap **Snapshot, freshness Freshness) bool {
+	if freshness == Expired && errors.Is(err, ErrNotAdmitted) {
+		*snap, freshness = s.lookup(ctx, page)
+	}
+	return freshness != Expired
+}
+
+func (s *Service) instead(page Page, snap *Snapshot, err error, phases []Phase) *Answer {
+	a := s.answer(page, snap, StaleHit, phases)
+	a.Instead = err
+	return a
 }
 
 // Renew renders a page that somebody queued, unless it has been made since.
@@ -123,6 +139,8 @@ func (s *Service) Wait(ctx context.Context) error { return s.flights.wait(ctx) }
 // lookup treats a store that fails like one that has nothing: a render is
 // slower than a read, but it is an answer.
 func (s *Service) lookup(ctx context.Context, page Page) (*Snapshot, Freshness) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	snap, err := s.Store.Get(ctx, page.Key)
 	if errors.Is(err, ErrNotFound) {
 		return nil, Expired
@@ -138,6 +156,8 @@ func (s *Service) renewLater(ctx context.Context, page Page) {
 	if s.Queue == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
+	defer cancel()
 	if err := s.Queue.Enqueue(ctx, page); err != nil {
 		s.log().WarnContext(ctx, "stale page not queued", "key", page.Key, "err", err)
 	}
@@ -151,10 +171,13 @@ func (s *Service) make(ctx context.Context, page Page) (*Snapshot, []Phase, erro
 		if snap, freshness := s.lookup(ctx, page); freshness == Fresh {
 			return snap, nil, nil
 		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < leastRender {
+			return nil, nil, fmt.Errorf("render of %s: no time is left for it: %w", page.URL, ErrBusy)
+		}
 		if s.Leases == nil {
 			return s.Maker.Make(ctx, page, 0)
 		}
-		lease, err := s.Leases.Acquire(ctx, page.Key, s.timeout()+leaseReserve)
+		lease, err := s.acquire(ctx, page)
 		if err == nil {
 			defer s.release(ctx, lease)
 			if poll > leasePoll { // somebody had it, who may have come to an end since the look
@@ -177,7 +200,23 @@ func (s *Service) make(ctx context.Context, page Page) (*Snapshot, []Phase, erro
 	}
 }
 
+func (s *Service) acquire(ctx context.Context, page Page) (Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return s.Leases.Acquire(ctx, page.Key, s.timeout()+leaseReserve)
+}
+
 const (
+	// storeTimeout and queueTimeout bound what a bot waits for besides a render. The
+	// services answer in some milliseconds, or, through a connection that has died
+	// while a function was frozen, never.
+	storeTimeout = 3 * time.Second
+	queueTimeout = time.Second
+
+	// leastRender is what a render must have left to be begun: with less, it would
+	// take a place from others and come to nothing.
+	leastRender = 2 * time.Second
+
 	// leaseReserve is what storing a page may take after its render.
 	leaseReserve = 5 * time.Second
 
@@ -221,15 +260,66 @@ func (s *Service) log() *slog.Logger {
 	return slog.Default()
 }
 
-// flights are the renders under way, one a key.
+// flights are the renders under way, one a key, and those that have failed a
+// moment ago.
 type flights struct {
-	mu    sync.Mutex
-	byKey map[Key]*flight
+	mu       sync.Mutex
+	byKey    map[Key]*flight
+	failures map[Key]failure
 }
+
+type failure struct {
+	err error
+	at  time.Time
+}
+
+const (
+	// failurePause is for how long a page that cannot be made is not tried again,
+	// while there is an old one.
+	failurePause = 30 * time.Second
+
+	// mostFailures bounds what is remembered of them.
+	mostFailures = 10_000
+
+	// flightMost is after how long a render is taken for lost: a function that was
+	// frozen in the middle of one finds its connection dead when it thaws.
+	flightMost = time.Minute
+)
+
+// failed returns why a page could not be made a moment ago, or nil.
+func (f *flights) failed(key Key) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last, ok := f.failures[key]
+	if since := wall().Sub(last.at); !ok || since < 0 || since > failurePause {
+		return nil
+	}
+	return last.err
+}
+
+// landed notes how a flight has ended. The caller holds the lock.
+func (f *flights) landed(key Key, err error) {
+	delete(f.failures, key)
+	if err == nil || errors.Is(err, ErrBusy) || errors.Is(err, ErrStopping) {
+		return
+	}
+	if len(f.failures) >= mostFailures {
+		clear(f.failures)
+	}
+	if f.failures == nil {
+		f.failures = map[Key]failure{}
+	}
+	f.failures[key] = failure{err, wall()}
+}
+
+// wall is the clock on the wall: the monotonic one stands still while a function
+// is frozen.
+func wall() time.Time { return time.Now().Round(0) }
 
 // flight is one render that several requests may wait for. Its fields are to be
 // read after done is closed.
 type flight struct {
+	began  time.Time // by the wall
 	done   chan struct{}
 	snap   *Snapshot
 	phases []Phase
@@ -257,12 +347,14 @@ func (f *flights) join(key Key, do func() (*Snapshot, []Phase, error)) (_ *fligh
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if running, ok := f.byKey[key]; ok {
-		return running, false
+		if since := wall().Sub(running.began); since >= 0 && since < flightMost {
+			return running, false
+		}
 	}
 	if f.byKey == nil {
 		f.byKey = make(map[Key]*flight)
 	}
-	started := &flight{done: make(chan struct{})}
+	started := &flight{began: wall(), done: make(chan struct{})}
 	f.byKey[key] = started
 	go func() {
 		defer func() {
@@ -270,7 +362,10 @@ func (f *flights) join(key Key, do func() (*Snapshot, []Phase, error)) (_ *fligh
 				started.err = fmt.Errorf("render of %s panicked: %v: %w", key, p, ErrRendererDown)
 			}
 			f.mu.Lock()
-			delete(f.byKey, key)
+			f.landed(key, started.err)
+			if f.byKey[key] == started {
+				delete(f.byKey, key)
+			}
 			f.mu.Unlock()
 			close(started.done)
 		}()

@@ -38,6 +38,9 @@ func (m *memory) Get(_ context.Context, key prerender.Key) (*prerender.Snapshot,
 func (m *memory) Put(_ context.Context, key prerender.Key, s *prerender.Snapshot) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if old, ok := m.pages[key]; ok && old.Fence > s.Fence {
+		return prerender.ErrSuperseded
+	}
 	if m.fail == nil {
 		m.pages[key] = s
 	}

@@ -65,44 +65,66 @@ type SiteCache struct {
 	mu     sync.Mutex
 	copied SiteList
 	at     time.Time // of the last attempt
+	err    error     // of the last attempt
 }
 
-// DefaultSiteAge is how long an owner waits for a change to take effect, and how
-// often each instance reads all sites.
-const DefaultSiteAge = 10 * time.Second
+const (
+	// DefaultSiteAge is how long an owner waits for a change to take effect, and how
+	// often each instance reads all sites.
+	DefaultSiteAge = 10 * time.Second
 
-// siteTimeout bounds a reading of all sites: a bot waits for it.
-const siteTimeout = 2 * time.Second
+	// missAge is the same for a host that is not known: it may be a new site's. Bots
+	// that are told 404 do not come back.
+	missAge = time.Second
 
-// Site implements Sites. When the store fails, the copy is used as it is.
+	// siteTimeout bounds a reading of all sites: a bot waits for it.
+	siteTimeout = 2 * time.Second
+)
+
+// Site implements Sites. When the store fails, the copy is used as it is; a host
+// that is not in it is ErrSitesDown then.
 func (c *SiteCache) Site(ctx context.Context, host string) (Site, error) {
-	return c.list(ctx).Site(ctx, host)
-}
-
-func (c *SiteCache) list(ctx context.Context) SiteList {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := c.now(); c.at.IsZero() || now.Sub(c.at) > c.maxAge() {
-		c.at = now
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), siteTimeout)
-		defer cancel()
-		if stored, err := c.Store.Sites(ctx); err != nil {
-			c.log().ErrorContext(ctx, "sites cannot be read; going on with those that are known", "err", err)
-		} else {
-			c.copied = maps.Clone(c.Fixed)
-			if c.copied == nil {
-				c.copied = SiteList{}
-			}
-			for _, site := range stored {
-				site.Settings = site.Settings.or(c.Fixed[site.Origin.Host].Settings)
-				c.copied[site.Origin.Host] = site
-			}
+	c.refresh(ctx, c.maxAge())
+	site, err := c.copied.Site(ctx, host)
+	if err != nil {
+		c.refresh(ctx, missAge)
+		site, err = c.copied.Site(ctx, host)
+	}
+	if err != nil && c.err != nil {
+		return Site{}, fmt.Errorf("host %q: %w: %w", host, ErrSitesDown, c.err)
+	}
+	return site, err
+}
+
+// refresh reads the sites if the copy is older than that.
+func (c *SiteCache) refresh(ctx context.Context, age time.Duration) {
+	// Without the monotonic clock, which stands still while a function is frozen.
+	now := c.now().Round(0)
+	if since := now.Sub(c.at); !c.at.IsZero() && since >= 0 && since <= age {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), siteTimeout)
+	defer cancel()
+	var stored []Site
+	stored, c.err = c.Store.Sites(ctx)
+	c.at = now
+	if c.err != nil {
+		c.log().ErrorContext(ctx, "sites cannot be read; going on with those that are known", "err", c.err)
+		if c.copied == nil {
+			c.copied = c.Fixed
 		}
+		return
 	}
+	c.copied = maps.Clone(c.Fixed)
 	if c.copied == nil {
-		return c.Fixed
+		c.copied = SiteList{}
 	}
-	return c.copied
+	for _, site := range stored {
+		site.Settings = site.Settings.or(c.Fixed[site.Origin.Host].Settings)
+		c.copied[site.Origin.Host] = site
+	}
 }
 
 func (c *SiteCache) maxAge() time.Duration {

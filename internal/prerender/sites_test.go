@@ -49,22 +49,37 @@ func TestSiteCache(t *testing.T) {
 	// A store that has never answered: what is fixed is there, and it is not asked
 	// at every request.
 	want("fixed.example", true, false, 1)
-	want("stored.example", false, false, 1)
+	down := func(reads int) {
+		t.Helper()
+		if _, err := cache.Site(t.Context(), "stored.example"); !errors.Is(err, prerender.ErrSitesDown) || errors.Is(err, prerender.ErrSiteUnknown) || store.reads != reads {
+			t.Errorf("a host that may be one of the stored: got %v after %d reads, want ErrSitesDown after %d", err, store.reads, reads)
+		}
+	}
+	down(1)
+	down(1)
 
 	store.fail, store.sites = nil, []prerender.Site{site("https://stored.example", true), site("https://both.example", true)}
-	want("stored.example", false, false, 1)
-	clock = clock.Add(prerender.DefaultSiteAge + 1)
+	down(1)
+	clock = clock.Add(time.Second + 1) // sooner than for one that is known
 	want("stored.example", true, true, 2)
 	want("both.example", true, true, 2)
 	want("fixed.example", true, false, 2)
 	want("other.example", false, false, 2)
+	store.sites = append(store.sites, site("https://new.example", false))
+	clock = clock.Add(time.Second + 1)
+	want("fixed.example", true, false, 2)
+	want("new.example", true, false, 3)
 
 	// One that fails later, and one that has forgotten a site.
 	clock = clock.Add(prerender.DefaultSiteAge + 1)
 	store.fail = errors.New("down again")
-	want("stored.example", true, true, 3)
+	want("stored.example", true, true, 4)
 	clock = clock.Add(prerender.DefaultSiteAge + 1)
 	store.fail, store.sites = nil, nil
-	want("stored.example", false, false, 4)
-	want("both.example", true, false, 4)
+	want("stored.example", false, false, 5)
+	want("both.example", true, false, 5)
+
+	// A clock that was set back does not keep it from reading.
+	clock = clock.Add(-time.Hour)
+	want("both.example", true, false, 6)
 }

@@ -54,22 +54,26 @@ func (s *Studio) Make(ctx context.Context, page Page, fence int64) (*Snapshot, [
 func (s *Studio) admit(ctx context.Context, page Page, rendering *Rendering, snap *Snapshot) (keep bool, err error) {
 	rule := page.Rule.Admission
 	life := page.Rule.Lifetime(snap.Status, snap.Header)
-	old := s.good(ctx, page)
 	unfit := rule.unfit(rendering)
-	if old == nil {
+	old, err := s.good(ctx, page)
+	if errors.Is(err, ErrNotFound) {
 		// A failure may be kept for a while, as a failure.
 		return life != (Lifetime{}) && (unfit == "" || snap.Status >= 500 && snap.Partial == ""), nil
 	}
+	if err != nil {
+		s.log().ErrorContext(ctx, "page answered but not stored: it cannot be compared with the stored one", "key", page.Key, "err", err)
+		return false, nil
+	}
 	if unfit != "" {
-		return false, s.refuse(page, unfit)
+		return false, s.refuse(ctx, page, unfit)
 	}
 	if lost := rule.loses(old, rendering); lost != "" {
 		rival := old.again(rendering)
 		if rival.Seen < cmp.Or(rule.Agree, DefaultAgree) {
-			set := *old
-			set.Rival, set.Fence = &rival, snap.Fence
+			set := *old // with its fence: what was stored since is not to be lost
+			set.Rival = &rival
 			s.put(ctx, page, &set)
-			return false, s.refuse(page, fmt.Sprintf("%s (time %d in a row)", lost, rival.Seen))
+			return false, s.refuse(ctx, page, fmt.Sprintf("%s (time %d in a row)", lost, rival.Seen))
 		}
 		s.log().WarnContext(ctx, "page admitted although it has lost content: renders agree", "key", page.Key, "lost", lost, "renders", rival.Seen)
 	}
@@ -79,23 +83,17 @@ func (s *Studio) admit(ctx context.Context, page Page, rendering *Rendering, sna
 	return life != (Lifetime{}), nil
 }
 
-// good returns the stored page, if it is one that is worth keeping.
-func (s *Studio) good(ctx context.Context, page Page) *Snapshot {
+// good returns the stored page. ErrNotFound: there is none that is worth keeping.
+func (s *Studio) good(ctx context.Context, page Page) (*Snapshot, error) {
 	old, err := s.Store.Get(ctx, page.Key)
-	if err != nil {
-		if !errors.Is(err, ErrNotFound) {
-			s.log().ErrorContext(ctx, "stored page not compared with the new one", "key", page.Key, "err", err)
-		}
-		return nil
+	if err == nil && (old.Status >= 500 || page.freshness(old, s.now()) == Expired) {
+		err = ErrNotFound
 	}
-	if old.Status >= 500 || page.freshness(old, s.now()) == Expired {
-		return nil
-	}
-	return old
+	return old, err
 }
 
-func (s *Studio) refuse(page Page, why string) error {
-	s.log().Warn("page not admitted; the stored one stays", "key", page.Key, "why", why)
+func (s *Studio) refuse(ctx context.Context, page Page, why string) error {
+	s.log().WarnContext(ctx, "page not admitted; the stored one stays", "key", page.Key, "why", why)
 	return fmt.Errorf("render %s: %s: %w", page.URL, why, ErrNotAdmitted)
 }
 

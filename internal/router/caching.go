@@ -18,9 +18,10 @@ const staleAtTheEdge = 10 * time.Second
 
 // cacheControl tells shared caches how long they may answer a page themselves. It
 // counts from when the page was rendered, because they subtract Age (RFC 9111,
-// 4.2). Pages that are not stored, and those that differ by a header that is not in
+// 4.2); at the edge it counts from now, and there is no Age, because nobody says
+// whether CloudFront subtracts it. Pages that are not stored, and those that differ by a header that is not in
 // CloudFront's key, are not for them.
-func cacheControl(a *prerender.Answer) string {
+func cacheControl(a *prerender.Answer, edge bool) string {
 	if a.Expires.IsZero() {
 		return "no-store"
 	}
@@ -32,9 +33,13 @@ func cacheControl(a *prerender.Answer) string {
 	if a.Source == prerender.StaleHit || fresh <= 0 {
 		fresh = staleAtTheEdge
 	}
+	age := a.Age
+	if edge {
+		age = 0
+	}
 	seconds := func(d time.Duration) int { return int(max(0, d) / time.Second) }
 	return fmt.Sprintf("public, max-age=0, s-maxage=%d, stale-while-revalidate=%d, stale-if-error=%d",
-		seconds(a.Age+fresh), seconds(min(mostAtTheEdge, life.Stale)), seconds(life.Stale+life.IfError))
+		seconds(age+fresh), seconds(min(mostAtTheEdge, life.Stale)), seconds(life.Stale+life.IfError))
 }
 
 func vary(a *prerender.Answer) string {

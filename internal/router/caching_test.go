@@ -48,6 +48,10 @@ func TestCacheControl(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, tt.want)
 		}
 	}
+	edge := get(t, handler(t, kept(time.Hour)), "GET", "/", http.Header{router.HostHeader: {"a.example"}})
+	if got, want := edge.Header.Get("Cache-Control"), "public, max-age=0, s-maxage=300, stale-while-revalidate=300, stale-if-error=1814400"; got != want || edge.Header.Get("Age") != "" {
+		t.Errorf("at the edge: got %q and Age %q, want %q and none", got, edge.Header.Get("Age"), want)
+	}
 	varied := get(t, handler(t, kept(0, func(a *prerender.Answer) { a.Page.Rule.Vary.Languages = []string{"en"} })), "GET", "/https://a.example/", nil)
 	if got := varied.Header.Get("Vary"); got != "Accept-Encoding, Accept-Language" {
 		t.Errorf("Vary: got %q", got)
@@ -123,7 +127,8 @@ func TestRefusalsAtTheEdge(t *testing.T) {
 		{prerender.ErrOriginUnreachable, bot, true, 504, 502},
 		{prerender.ErrNotAdmitted, bot, true, 504, 503},
 		{prerender.ErrUnfinished, preview, false, 504, 503}, // it does not come back
-		{prerender.ErrSiteUnknown, bot, true, 404, 404},
+		{prerender.ErrSiteUnknown, bot, false, 403, 404},    // the app may know it
+		{prerender.ErrSitesDown, bot, false, 503, 503},
 		{prerender.ErrContentRefused, bot, true, 502, 502}, // the app has it
 		{errors.New("else"), bot, false, 500, 500},
 	} {

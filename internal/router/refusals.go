@@ -22,13 +22,21 @@ type refusal struct {
 	retryAfter time.Duration // 0: trying again does not help
 }
 
-// atTheEdge is the status of a refusal that trying again may help, to CloudFront.
-// From 504 it fails over to the plain app; 503 goes to the bot, which comes back.
-func atTheEdge(plainApp bool) int {
-	if plainApp {
+// atTheEdge is the refusal's status for CloudFront, which fails over to the plain app
+// from 403, 500, 502 and 504: where trying again may help, the site has the choice
+// between that and 503, which goes to the bot, so that it comes back. What Stillpage
+// does not know may be a page all the same, so the app is asked.
+func (r refusal) atTheEdge(plainApp bool) int {
+	switch {
+	case r.retryAfter > 0 && plainApp:
 		return http.StatusGatewayTimeout
+	case r.retryAfter > 0:
+		return http.StatusServiceUnavailable
+	case r.status == http.StatusNotFound:
+		return http.StatusForbidden
+	default:
+		return r.status
 	}
-	return http.StatusServiceUnavailable
 }
 
 // refusals is the one table from errors to answers. The first that fits wins.
@@ -38,6 +46,7 @@ var refusals = []refusal{
 	{errWrongToken, http.StatusUnauthorized, "token-invalid", 0},
 	{prerender.ErrLoop, http.StatusLoopDetected, "loop", 0},
 	{prerender.ErrURLInvalid, http.StatusNotFound, "url-invalid", 0},
+	{prerender.ErrSitesDown, http.StatusServiceUnavailable, "sites-unavailable", 10 * time.Second},
 	{prerender.ErrSiteUnknown, http.StatusNotFound, "site-unknown", 0},
 	{prerender.ErrAddressRefused, http.StatusBadGateway, "address-refused", 0},
 	{prerender.ErrContentRefused, http.StatusBadGateway, "content-refused", 0},

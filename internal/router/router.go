@@ -29,7 +29,7 @@ type Answerer interface {
 //	X-Stillpage-Reason   why there is no page, on a refusal (see refusals); and why
 //	                     an old page is answered, when a new one could not be made
 //	X-Stillpage-Partial  what the page was waiting for when its time was up
-//	Age                  seconds since the page was rendered
+//	Age                  seconds since the page was rendered; not by the edge
 //	Cache-Control        see cacheControl
 //	ETag, Last-Modified  of the body; conditional requests are answered 304
 //	Server-Timing        where the time went, in milliseconds
@@ -146,13 +146,15 @@ func write(w http.ResponseWriter, r *http.Request, a *prerender.Answer) error {
 		h.Set("Etag", entityTag(a))
 		h.Set("Last-Modified", a.ModifiedAt.UTC().Format(http.TimeFormat))
 	}
-	h.Set("Cache-Control", cacheControl(a))
 	h.Set("Vary", vary(a))
 	h.Set("X-Stillpage-Cache", string(a.Source))
 	if a.Instead != nil {
 		h.Set("X-Stillpage-Reason", refusalOf(a.Instead).reason)
 	}
-	h.Set("Age", strconv.Itoa(int(a.Age/time.Second)))
+	h.Set("Cache-Control", cacheControl(a, isEdge(r)))
+	if !isEdge(r) { // CloudFront writes its own
+		h.Set("Age", strconv.Itoa(int(a.Age/time.Second)))
+	}
 	h.Set("Server-Timing", serverTiming(a.Phases))
 	if id := r.Header.Get("X-Prerender-Request-Id"); id != "" {
 		h.Set("X-Prerender-Requestid", id)
@@ -232,8 +234,8 @@ func headerText(s string) string {
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, plainApp bool, err error) {
 	refusal := refusalOf(err)
 	status := refusal.status
-	if r.Header.Get(HostHeader) != "" && refusal.retryAfter > 0 {
-		status = atTheEdge(plainApp)
+	if isEdge(r) {
+		status = refusal.atTheEdge(plainApp)
 	}
 	header := w.Header()
 	header.Set("X-Stillpage-Reason", refusal.reason)

@@ -184,7 +184,7 @@ func TestRefusals(t *testing.T) {
 		{name: "bad encoding", target: "/render/%zz", status: 404, reason: "url-invalid"},
 		{name: "empty render", target: "/render?url=", status: 404, reason: "url-invalid"},
 		{name: "backslash", target: `/https://a.example/\x`, status: 404, reason: "url-invalid"},
-		{name: "empty host from the edge", target: "/", header: http.Header{"X-Stillpage-Host": {" "}}, status: 404, reason: "url-invalid"},
+		{name: "empty host from the edge", target: "/", header: http.Header{"X-Stillpage-Host": {" "}}, status: 403, reason: "url-invalid"},
 		{name: "POST", method: "POST", target: "/https://a.example/", status: 405, reason: "method-not-allowed"},
 		{name: "own browser", target: "/https://a.example/", header: http.Header{"User-Agent": {"Chrome Prerender (Stillpage)"}}, status: 508, reason: "loop"},
 		{name: "own header", target: "/https://a.example/", header: http.Header{"X-Prerender": {"1"}}, status: 508, reason: "loop"},
@@ -266,7 +266,7 @@ func FuzzTarget(f *testing.F) {
 		url, reason := res.Header.Get("Page-Url"), res.Header.Get("X-Stillpage-Reason")
 		switch {
 		case res.StatusCode == 200 && (strings.HasPrefix(url, "https://a.example/") || strings.HasPrefix(url, "http://b.example:9000/")):
-		case res.StatusCode == 404 && (reason == "url-invalid" || reason == "site-unknown"):
+		case (res.StatusCode == 404 || host != "" && res.StatusCode == 403) && (reason == "url-invalid" || reason == "site-unknown"):
 		default:
 			t.Errorf("%q at %q: got %d %q %q", target, host, res.StatusCode, url, reason)
 		}

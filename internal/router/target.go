@@ -13,6 +13,9 @@ import (
 // function URL insists on its own.
 const HostHeader = "X-Stillpage-Host"
 
+// isEdge says whether a request came by the edge.
+func isEdge(r *http.Request) bool { return r.Header.Get(HostHeader) != "" }
+
 // target is the page that a request names.
 type target struct {
 	host string // as given, with a port if there was one

@@ -57,6 +57,8 @@ func (q *Queue) explain(page prerender.Page, err error) error {
 		switch api.ErrorCode() {
 		case "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist":
 			advice = "queue " + q.URL + " does not exist; "
+		case "RequestThrottled", "ThrottlingException":
+			advice = "queue " + q.URL + " is throttled; "
 		case "AccessDenied", "AccessDeniedException":
 			advice = "allow sqs:SendMessage on " + q.URL + " to this function's role; "
 		}
