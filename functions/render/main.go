@@ -73,14 +73,12 @@ const startTimeout = 5 * time.Second
 func warm(renderer *chrome.Renderer, sites prerender.SiteList, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	for _, host := range slices.Sorted(maps.Keys(sites)) {
-		page, err := sites[host].Page("/", prerender.Viewer{})
-		if err == nil {
-			err = renderer.Warm(ctx, page)
-		}
-		if err != nil {
-			log.Warn("no tab is open at the start", "site", host, "err", err)
-		}
-		return
+	hosts := slices.Sorted(maps.Keys(sites))
+	page, err := sites[hosts[0]].Page("/", prerender.Viewer{})
+	if err == nil {
+		err = renderer.Warm(ctx, page)
+	}
+	if err != nil {
+		log.Warn("no tab is open at the start", "site", hosts[0], "err", err)
 	}
 }

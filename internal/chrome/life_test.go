@@ -139,6 +139,36 @@ func TestWarm(t *testing.T) {
 	}
 }
 
+// A full disk would be the next page's: a Chromium with many files is replaced.
+func TestManyFiles(t *testing.T) {
+	r, tmp := own(t, loopback, 1)
+	url := serve(t, map[string]http.HandlerFunc{"/": html("<p>page</p>")})
+	capture := func() {
+		t.Helper()
+		if _, err := captureWith(t, r, url+"/", prerender.DefaultTimeout, chrome.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	capture()
+	dirs, err := filepath.Glob(filepath.Join(tmp, "stillpage-*"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatalf("Chromium's directory: %v, %v", dirs, err)
+	}
+	if err := os.WriteFile(filepath.Join(dirs[0], "hole"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dirs[0], "hole"), 300<<20); err != nil { // as many bytes, and none on the disk
+		t.Fatal(err)
+	}
+	_, left := os.Stat(dirs[0])
+	for deadline := time.Now().Add(30 * time.Second); left == nil && time.Now().Before(deadline); _, left = os.Stat(dirs[0]) {
+		capture()
+	}
+	if r.Stats().Starts != 2 || left == nil {
+		t.Errorf("got %d starts, and the old directory: %v", r.Stats().Starts, left)
+	}
+}
+
 // Killing any part of it costs a restart, and no page.
 func TestKilledBrowserIsReplaced(t *testing.T) {
 	r, tmp := own(t, loopback, 4)

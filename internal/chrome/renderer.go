@@ -93,7 +93,7 @@ type starting struct {
 // second which a start costs does not count.
 const DefaultMostRenders = 10000
 
-// memoryInterval is how many renders lie between two looks at memory and disk,
+// memoryInterval is how many renders lie between two looks at memory,
 // which take a millisecond.
 const memoryInterval = 20
 
@@ -366,7 +366,7 @@ func (r *Renderer) release(p *process, used *tab, healthy bool) {
 		go r.bury(p)
 	}
 	r.mu.Unlock()
-	tooLarge := renders%memoryInterval == 0 && (p.memory() > r.config.MostMemory || p.disk() > mostDisk)
+	tooLarge := p.disk() > mostDisk || renders%memoryInterval == 0 && p.memory() > r.config.MostMemory
 	if !tooLarge && renders < r.config.MostRenders {
 		return
 	}
