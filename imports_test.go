@@ -67,11 +67,13 @@ var rules = map[string]rule{
 	"internal/egress":           {internal: []string{"internal/prerender"}, external: []string{"golang.org/x/sync"}},
 	"internal/chrome":           {internal: []string{"internal/prerender"}, external: []string{"github.com/chromedp", "golang.org/x/sys"}},
 
-	"internal/router": {internal: []string{"internal/prerender", "internal/useragent"}},
-	"internal/admin":  {internal: []string{"internal/prerender"}},
-	"internal/report": {},
-	"internal/edge":   {internal: []string{"infra/edge"}, external: []string{"github.com/grafana/sobek"}},
-	"internal/config": {internal: []string{"internal/prerender"}},
+	"internal/router":  {internal: []string{"internal/prerender", "internal/useragent"}},
+	"internal/sitemap": {},
+	"internal/warm":    {},
+	"internal/admin":   {internal: []string{"internal/prerender"}},
+	"internal/report":  {},
+	"internal/edge":    {internal: []string{"infra/edge"}, external: []string{"github.com/grafana/sobek"}},
+	"internal/config":  {internal: []string{"internal/prerender"}},
 
 	// Its oracle drives Chromium by itself, to be another program than the one compared.
 	"bench": {
@@ -82,6 +84,7 @@ var rules = map[string]rule{
 	"cmd/stillpage": {internal: []string{
 		"internal/admin", "internal/boltstore", "internal/chrome", "internal/config", "internal/demo", "internal/edge",
 		"internal/egress", "internal/localqueue", "internal/prerender", "internal/report", "internal/router",
+		"internal/sitemap", "internal/warm",
 	}},
 }
 

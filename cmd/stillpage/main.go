@@ -47,12 +47,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		err = serve(ctx, args, getenv, stdout, stderr)
 	case "render":
 		err = render(ctx, args, getenv, stdout, stderr)
+	case "warm":
+		err = warmUp(ctx, args, getenv, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, "stillpage", version)
 	case "help", "-h", "--help":
 		help(stdout)
 	default:
-		err = usageError{fmt.Errorf("there is no command %q; the commands are serve, render, version and help", name)}
+		err = usageError{fmt.Errorf("there is no command %q; the commands are serve, render, warm, version and help", name)}
 	}
 	var usage usageError
 	switch {
@@ -78,6 +80,7 @@ func help(w io.Writer) {
 
   stillpage serve        run everything on this machine
   stillpage render URL   print one page as a crawler would get it
+  stillpage warm         ask for a site's pages, so that they are there when bots come
   stillpage version
   stillpage help
 
@@ -87,4 +90,6 @@ Flags of serve, and the variables that set them too:
 	config.Usage(w, new(config.Serve).ServeOptions())
 	fmt.Fprint(w, "\nFlags of render:\n\n")
 	config.Usage(w, new(config.Render).RenderOptions())
+	fmt.Fprint(w, "\nFlags of warm:\n\n")
+	config.Usage(w, new(config.Warm).WarmOptions())
 }

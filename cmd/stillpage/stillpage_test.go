@@ -349,6 +349,64 @@ func TestPurge(t *testing.T) {
 	}
 }
 
+// What is warmed is there when a bot comes; a second run asks for what has failed
+// or changed.
+func TestWarm(t *testing.T) {
+	t.Parallel()
+	var siteURL atomic.Value
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/sitemap.xml":
+			fmt.Fprintf(w, `<urlset><url><loc>%[1]s/a</loc><lastmod>2020-01-01</lastmod></url><url><loc>%[1]s/b</loc></url><url><loc>%[1]s/logo.png</loc></url></urlset>`, siteURL.Load())
+		default:
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprintf(w, "<p>page %s</p>", r.URL.Path)
+		}
+	}))
+	defer app.Close()
+	p := start(t, "--origin", app.URL)
+	siteURL.Store(p.edge)
+	state := filepath.Join(t.TempDir(), "state")
+	run := func() (string, string, error) {
+		var stdout, stderr strings.Builder
+		cmd := command(t, t.TempDir(), "warm", "--sitemap", p.edge+"/sitemap.xml", "--rate=100", "--state", state)
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		err := cmd.Run()
+		return stdout.String(), stderr.String(), err
+	}
+	stdout, stderr, err := run()
+	for _, text := range []string{"2 rendered, 0 there already, 0 being renewed, 1 failed", "1 × the answer is not Stillpage's", "/logo.png"} {
+		if !strings.Contains(stdout, text) {
+			t.Errorf("got %s, want it to say %q", stdout, text)
+		}
+	}
+	if err == nil || !strings.Contains(stderr, "3 pages, 3 to be asked for") || !strings.Contains(stderr, "1 of 3 pages are not there") {
+		t.Errorf("got %v, %s, want a failure that counts", err, stderr)
+	}
+	for _, path := range []string{"/a", "/b"} {
+		if got := get(t, "GET", p.edge+path, bot); got.cache() != "hit" {
+			t.Errorf("%s: got %q, want a hit", path, got.cache())
+		}
+	}
+	if _, stderr, _ := run(); !strings.Contains(stderr, "3 pages, 1 to be asked for") {
+		t.Errorf("second run: got %s", stderr)
+	}
+}
+
+func TestProgressLine(t *testing.T) {
+	t.Parallel()
+	for want, got := range map[string]string{
+		"[########            ] 40 % of 500, 2.0/s, 2m30s left: x": progressLine(200, 500, 100*time.Second, "x"),
+		"[                    ] 0 % of 3, 0.0/s, ? left: x":        progressLine(0, 3, 0, "x"),
+		"[####################] 100 % of 3, 3.0/s, 0s left: x":     progressLine(3, 3, time.Second, "x"),
+		"[                    ] 0 % of 0, 0.0/s, ? left: x":        progressLine(0, 0, time.Second, "x"),
+	} {
+		if got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
 	var asked sync.Map

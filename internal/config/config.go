@@ -66,6 +66,17 @@ type Render struct {
 	Chrome
 }
 
+// Warm is the configuration of `stillpage warm`.
+type Warm struct {
+	Sitemaps []string
+	Lists    []string // files
+	Rate     float64  // pages a second; 0: the warmer's default
+	Parallel int      // 0: the warmer's default
+	Mobile   bool
+	State    string        // file; "": none
+	Again    time.Duration // 0: the warmer's default
+}
+
 // ServeOptions lists the options of `stillpage serve`, each bound to a field.
 func (c *Serve) ServeOptions() []Option {
 	return append([]Option{
@@ -109,6 +120,50 @@ func (c *Render) RenderOptions() []Option {
 			return nil
 		}, false},
 	}, c.Chrome.options()...)
+}
+
+// WarmOptions lists the options of `stillpage warm`, each bound to a field.
+func (c *Warm) WarmOptions() []Option {
+	return []Option{
+		{"sitemap", "URL", "", "a sitemap, or an index of sitemaps, like https://www.example.com/sitemap.xml", func(s string) error {
+			u, err := url.Parse(s)
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+				return errors.New("must be a URL like https://www.example.com/sitemap.xml")
+			}
+			c.Sitemaps = append(c.Sitemaps, s)
+			return nil
+		}, true},
+		{"list", "FILE", "", "a file with a URL a line, or a sitemap", func(s string) error {
+			c.Lists = append(c.Lists, s)
+			return nil
+		}, true},
+		{"rate", "N", "2", "pages asked for in a second, at most", func(s string) error {
+			rate, err := strconv.ParseFloat(s, 64)
+			if err != nil || !(rate >= 0.01 && rate <= 1000) {
+				return errors.New("must be a number from 0.01 to 1000")
+			}
+			c.Rate = rate
+			return nil
+		}, false},
+		{"parallel", "N", "4", "pages waited for at once", func(s string) error {
+			n, err := strconv.Atoi(s)
+			if err != nil || n < 1 || n > 256 {
+				return errors.New("must be a number from 1 to 256")
+			}
+			c.Parallel = n
+			return nil
+		}, false},
+		{"mobile", "", "off", "ask as a phone", setBool(&c.Mobile), false},
+		{"state", "FILE", "", "what was asked for, so that a run goes on where it was stopped, and the next asks for what has changed", setString(&c.State), false},
+		{"again", "D", "1d", "with --state: after how long a page is asked for again whose sitemap does not say when it has changed", func(s string) error {
+			d, err := prerender.ParseDuration(s)
+			if err == nil && d == 0 {
+				err = errors.New("must be like 12h or 1d")
+			}
+			c.Again = d
+			return err
+		}, false},
+	}
 }
 
 func (c *Chrome) options() []Option {
@@ -200,6 +255,22 @@ func ParseRender(args []string, getenv func(string) string) (Render, error) {
 		return c, errors.Join(err, fmt.Errorf("render takes one URL, and %d were given", len(rest)))
 	}
 	c.URL = rest[0]
+	return c, err
+}
+
+// ParseWarm reads the configuration of `stillpage warm`.
+func ParseWarm(args []string, getenv func(string) string) (Warm, error) {
+	var c Warm
+	rest, err := parse(c.WarmOptions(), args, getenv)
+	if errors.Is(err, flag.ErrHelp) {
+		return c, err
+	}
+	if len(rest) > 0 {
+		err = errors.Join(err, fmt.Errorf("warm takes flags only, not %q", rest[0]))
+	}
+	if len(c.Sitemaps)+len(c.Lists) == 0 {
+		err = errors.Join(err, errors.New("nothing to ask for: give --sitemap URL or --list FILE"))
+	}
 	return c, err
 }
 

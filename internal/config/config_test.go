@@ -112,11 +112,26 @@ func TestDocumentation(t *testing.T) {
 	for name, options := range map[string][]config.Option{
 		"serve":  new(config.Serve).ServeOptions(),
 		"render": new(config.Render).RenderOptions(),
+		"warm":   new(config.Warm).WarmOptions(),
 	} {
 		var table strings.Builder
 		config.Markdown(&table, options)
 		if !strings.Contains(string(doc), table.String()) {
 			t.Errorf("docs/configuration.md lacks the table of %s; it is to read:\n\n%s", name, table.String())
+		}
+	}
+}
+
+func TestWarm(t *testing.T) {
+	t.Parallel()
+	got, err := config.ParseWarm([]string{"--sitemap=https://a.example/s.xml", "--rate", "0.5", "--again=2d"}, env("STILLPAGE_LIST", "a.txt,b.txt"))
+	want := config.Warm{Sitemaps: []string{"https://a.example/s.xml"}, Lists: []string{"a.txt", "b.txt"}, Rate: 0.5, Again: 48 * time.Hour}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("(-want +got):\n%s%v", diff, err)
+	}
+	for _, args := range [][]string{{}, {"--sitemap=a.xml"}, {"--list=a", "--rate=0"}, {"--list=a", "--rate=NaN"}, {"--list=a", "--parallel=0"}, {"--list=a", "--again=0s"}, {"--list=a", "--again=soon"}, {"--list=a", "https://a.example/"}} {
+		if got, err := config.ParseWarm(args, env()); err == nil {
+			t.Errorf("%q: got %+v, want an error", args, got)
 		}
 	}
 }

@@ -126,6 +126,7 @@ var Agents = []Agent{
 	{"Arquivo", "arquivo-web-crawler", Archive},
 
 	// Monitoring and validators.
+	{"Stillpage warming", "still-warm/", Monitoring}, // package warm
 	{"W3C Validator", "w3c_validator", Monitoring},
 	{"UptimeRobot", "uptimerobot", Monitoring},
 	{"Pingdom", "pingdom", Monitoring},
