@@ -3,6 +3,7 @@ package chrome
 import (
 	"cmp"
 	"encoding/json"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -193,10 +194,40 @@ func (l *load) summarise(c *Capture) {
 		c.Timeline = append(c.Timeline, *entry)
 	}
 	c.Blocked, c.Failed = slices.Clone(l.blocked), slices.Clone(l.failed)
+	if c.Content != nil {
+		c.Content.Failed = failedCalls(c.Timeline, l.page.Site.Origin.Host)
+	}
 	for _, r := range l.inFlight {
 		if !r.answered && time.Since(r.opened) > slowRequest && !r.isPush() {
 			l.warn("no answer within " + slowRequest.String() + ", so not waited for: " + r.url)
 		}
 	}
 	c.Warnings = append(c.Warnings, l.warnings...)
+}
+
+// aborted is what became of a request that its script has taken back.
+const aborted = "net::ERR_ABORTED"
+
+// failedCalls counts what scripts have asked the page's own site for and not got.
+// What others do not answer, advertising for the most part, is no part of the page.
+func failedCalls(timeline []Request, host string) int {
+	n := 0
+	for _, r := range timeline {
+		if (r.Kind == "Fetch" || r.Kind == "XHR") && (r.Status >= 500 || r.Failed != "" && r.Failed != "blocked" && r.Failed != aborted) && sameSite(r.URL, host) {
+			n++
+		}
+	}
+	return n
+}
+
+// sameSite says whether a URL's host and another end in the same two labels, as
+// api.example.com and www.example.com do.
+func sameSite(address, host string) bool {
+	u, err := url.Parse(address)
+	return err == nil && lastLabels(u.Hostname()) == lastLabels((&url.URL{Host: host}).Hostname())
+}
+
+func lastLabels(name string) string {
+	labels := strings.Split(name, ".")
+	return strings.Join(labels[max(0, len(labels)-2):], ".")
 }

@@ -14,6 +14,7 @@ type Content struct {
 	Links     int    `json:"links"`  // <a href>
 	Images    int    `json:"images"` // <img>, <picture>, <video>, <canvas>, <svg>
 	Data      int    `json:"data"`   // JSON-LD
+	Failed    int    `json:"failed"` // requests of its scripts to its own site: 5xx, or no answer
 	Title     string `json:"title,omitempty"`
 	Canonical string `json:"canonical,omitempty"`
 }
@@ -68,7 +69,7 @@ func (r AdmitRule) unfit(n *Rendering) string {
 		return fmt.Sprintf("its status is %d", n.Status)
 	case n.Content == nil || r.Off:
 		return ""
-	case n.Status < 300 && *n.Content == (Content{Title: n.Content.Title, Canonical: n.Content.Canonical, Data: n.Content.Data}):
+	case n.Status < 300 && n.Content.Text+n.Content.Links+n.Content.Images == 0:
 		return "nothing is on it"
 	}
 	lower := bytes.ToLower(n.Body)
@@ -99,6 +100,9 @@ func (r AdmitRule) loses(old *Snapshot, n *Rendering) string {
 		return fmt.Sprintf("%d characters of text are left of %d", c.Text, o.Text)
 	case o.Links >= 10 && float64(c.Links) < linkShare*float64(o.Links):
 		return fmt.Sprintf("%d links are left of %d", c.Links, o.Links)
+	case o.Failed == 0 && c.Failed > 0:
+		// A page may show the failure, in as many words as the content had.
+		return fmt.Sprintf("%d requests of its scripts have failed", c.Failed)
 	case o.Title != "" && c.Title == "":
 		return "its title is gone"
 	case o.Canonical != "" && c.Canonical == "":

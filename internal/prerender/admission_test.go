@@ -51,6 +51,7 @@ func TestAdmission(t *testing.T) {
 		"half, gate off":        {func(r *prerender.Rendering) { r.Content.Text = 499 }, prerender.AdmitRule{Off: true}, true},
 		"few links":             {func(r *prerender.Rendering) { r.Content.Links = 5 }, prerender.AdmitRule{}, false},
 		"few links, fine":       {func(r *prerender.Rendering) { r.Content.Links = 5 }, prerender.AdmitRule{LinkShare: 0.1}, true},
+		"a failed call":         {func(r *prerender.Rendering) { r.Content.Failed = 1 }, prerender.AdmitRule{}, false},
 		"no title":              {func(r *prerender.Rendering) { r.Content.Title = "" }, prerender.AdmitRule{}, false},
 		"other title":           {func(r *prerender.Rendering) { r.Content.Title = "Sale" }, prerender.AdmitRule{}, true},
 		"no canonical":          {func(r *prerender.Rendering) { r.Content.Canonical = "" }, prerender.AdmitRule{}, false},

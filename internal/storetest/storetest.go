@@ -54,7 +54,7 @@ func Snapshot(seed string, size int) *prerender.Snapshot {
 		ModifiedAt: time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC),
 		ETag:       "tag of " + seed,
 		Tags:       []string{"tag", seed}, SiteVersion: 7,
-		Content: &prerender.Content{Text: 1, Links: 2, Images: 3, Data: 4, Title: "title of " + seed, Canonical: "https://a.example/"},
+		Content: &prerender.Content{Text: 1, Links: 2, Images: 3, Data: 4, Failed: 5, Title: "title of " + seed, Canonical: "https://a.example/"},
 		Rival:   &prerender.Rival{Content: prerender.Content{Text: 5}, Status: 404, Seen: 2},
 		Gzip:    []byte(strings.Repeat(seed+" ", size/(len(seed)+1)+1))[:size],
 		Size:    3 * size,
