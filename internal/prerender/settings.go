@@ -2,6 +2,7 @@ package prerender
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 )
 
@@ -14,6 +15,29 @@ type Settings struct {
 	Rendering    *RenderRule  `json:"rendering,omitempty"`
 	Failure      *FailureRule `json:"failure,omitempty"`
 	Admission    *AdmitRule   `json:"admission,omitempty"`
+
+	// Agents say what bots get, by what they come for (package useragent: "search",
+	// "ai-training", "ai-user-fetch", "social-preview", "seo-tool", "archive",
+	// "monitoring"). Others get the page.
+	Agents map[string]Policy `json:"agents,omitzero"`
+}
+
+// Policy is what a kind of bots gets.
+type Policy string
+
+const (
+	RenderPage Policy = "render" // the page
+	PlainApp   Policy = "app"    // the app, as people get it
+	Refuse     Policy = "refuse" // nothing
+)
+
+// UnmarshalText refuses what is no policy.
+func (p *Policy) UnmarshalText(text []byte) error {
+	switch *p = Policy(text); *p {
+	case RenderPage, PlainApp, Refuse:
+		return nil
+	}
+	return fmt.Errorf("policy %q must be render, app or refuse", text)
 }
 
 // PathSettings are for the pages whose path matches.
@@ -34,6 +58,7 @@ type Rule struct {
 	Rendering    RenderRule
 	Failure      FailureRule
 	Admission    AdmitRule
+	Agents       map[string]Policy
 }
 
 // rule returns what holds for a path in normal form.
@@ -49,13 +74,19 @@ func (s *Site) rule(path string) Rule {
 		Lifetimes:    said.Lifetimes,
 		CacheControl: value(said.CacheControl), Query: value(said.Query), Vary: value(said.Vary),
 		Rendering: value(said.Rendering), Failure: value(said.Failure), Admission: value(said.Admission),
+		Agents: said.Agents,
 	}
 }
 
 // or returns these settings, and where they say nothing, others. A part that is
 // said takes the place of the other's as a whole.
 func (s Settings) or(others Settings) Settings {
+	agents := s.Agents
+	if agents == nil {
+		agents = others.Agents
+	}
 	return Settings{
+		Agents:       agents,
 		Lifetimes:    s.Lifetimes.or(others.Lifetimes),
 		CacheControl: cmp.Or(s.CacheControl, others.CacheControl), Query: cmp.Or(s.Query, others.Query),
 		Vary: cmp.Or(s.Vary, others.Vary), Rendering: cmp.Or(s.Rendering, others.Rendering),

@@ -147,6 +147,39 @@ func TestRefusalsAtTheEdge(t *testing.T) {
 	}
 }
 
+// A site may want some kinds of bots to have its app, or nothing.
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	h := handler(t, page)
+	site := h.Sites.(prerender.SiteList)["a.example"]
+	site.Agents = map[string]prerender.Policy{"ai-training": prerender.Refuse, "seo-tool": prerender.PlainApp, "search": prerender.RenderPage}
+	site.Paths = []prerender.PathSettings{{Path: "/open*", Settings: prerender.Settings{Agents: map[string]prerender.Policy{}}}}
+	h.Sites.(prerender.SiteList)["a.example"] = site
+	for _, tt := range []struct {
+		agent, path string
+		want        int
+		reason      string
+	}{
+		{"GPTBot/1.2", "/", 401, "agent-refused"},
+		{"GPTBot/1.2", "/open", 200, ""},
+		{"AhrefsBot/7.0", "/", 403, "plain-app"},
+		{"Googlebot/2.1", "/", 200, ""},
+		{"Slackbot 1.0", "/", 200, ""},
+		{"curl/8", "/", 200, ""},
+	} {
+		for _, edge := range []bool{true, false} {
+			target, header := "/https://a.example"+tt.path, http.Header{"User-Agent": {tt.agent}}
+			if edge {
+				target = tt.path
+				header.Set(router.HostHeader, "a.example")
+			}
+			if res := get(t, h, "GET", target, header); res.StatusCode != tt.want || res.Header.Get("X-Stillpage-Reason") != tt.reason {
+				t.Errorf("%s at %s, edge %v: got %d %q, want %d %q", tt.agent, tt.path, edge, res.StatusCode, res.Header.Get("X-Stillpage-Reason"), tt.want, tt.reason)
+			}
+		}
+	}
+}
+
 // Link previews are not kept waiting.
 func TestPreviewsHaveLittlePatience(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,8 @@ var (
 	errMethod     = errors.New("only GET and HEAD are answered")
 	errNoToken    = errors.New("the X-Prerender-Token header is missing")
 	errWrongToken = errors.New("the X-Prerender-Token is not valid")
+	errPlainApp   = errors.New("the site gives agents of this kind its app")
+	errRefused    = errors.New("the site gives agents of this kind nothing")
 )
 
 // refusal is how an error looks from outside.
@@ -44,6 +46,8 @@ var refusals = []refusal{
 	{errMethod, http.StatusMethodNotAllowed, "method-not-allowed", 0},
 	{errNoToken, http.StatusForbidden, "token-missing", 0},
 	{errWrongToken, http.StatusUnauthorized, "token-invalid", 0},
+	{errPlainApp, http.StatusForbidden, "plain-app", 0},
+	{errRefused, http.StatusUnauthorized, "agent-refused", 0}, // from 403, CloudFront would go on to the app
 	{prerender.ErrLoop, http.StatusLoopDetected, "loop", 0},
 	{prerender.ErrURLInvalid, http.StatusNotFound, "url-invalid", 0},
 	{prerender.ErrSitesDown, http.StatusServiceUnavailable, "sites-unavailable", 10 * time.Second},

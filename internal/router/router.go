@@ -50,6 +50,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	agent, _ := useragent.Lookup(r.UserAgent())
 	page, err := h.page(r)
+	if err == nil {
+		err = allowed(page.Rule.Agents[string(agent.Purpose)])
+	}
 	var answer *prerender.Answer
 	if err == nil {
 		answer, err = h.Service.Answer(r.Context(), page, patience(agent))
@@ -62,6 +65,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, plainApp, err)
 	}
 	h.log(r, agent, answer, err, time.Since(start))
+}
+
+func allowed(policy prerender.Policy) error {
+	switch policy {
+	case prerender.PlainApp:
+		return errPlainApp
+	case prerender.Refuse:
+		return errRefused
+	}
+	return nil
 }
 
 // page reads which page is asked for, and whether by somebody who may.

@@ -163,6 +163,7 @@ func FullSite(host string) prerender.Site {
 				RealTime: true, FollowRedirects: true, DeclarativeShadow: true, RefusePartial: true, Language: "de-CH,de",
 			},
 			Failure:   &prerender.FailureRule{PlainApp: true},
+			Agents:    map[string]prerender.Policy{"search": prerender.RenderPage, "seo-tool": prerender.Refuse},
 			Admission: &prerender.AdmitRule{Off: true, TextShare: 0.25, LinkShare: 0.125, Agree: 5, ErrorTexts: []string{"Oops"}},
 		},
 		Paths: []prerender.PathSettings{
