@@ -234,11 +234,18 @@ func TestStoredSite(t *testing.T) {
 		t.Fatal(err)
 	}
 	sites := &dynamo.Sites{Client: awstest.DynamoDB(t), Table: a.config}
-	if _, err := sites.PutSite(t.Context(), prerender.Site{Origin: origin}); err != nil {
+	limits := prerender.Settings{Limits: &prerender.LimitRule{Client: prerender.Rate{PerMinute: 1, Burst: 1}}}
+	if _, err := sites.PutSite(t.Context(), prerender.Site{Origin: origin, Settings: limits}); err != nil {
 		t.Fatal(err)
 	}
 	a.deploy("router", 25*time.Second, 0) // instead of waiting until it reads again
 	a.want("/shop", 200, "miss", "content 0 of /shop")
+	// Its limits hold over all instances, and for renders only.
+	a.deploy("router", 25*time.Second, 0)
+	a.want("/shop", 200, "hit", "content 0 of /shop")
+	if response := a.want("/other", 503, "", "used up"); response.Header.Get("Retry-After") == "" {
+		t.Error("503 without Retry-After")
+	}
 }
 
 // A page that is a day old is answered as it is and made again by way of the queue,

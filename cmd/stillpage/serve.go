@@ -64,7 +64,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 
 	queue := localqueue.New()
 	studio := &prerender.Studio{Renderer: renderer, Store: store, Log: log}
-	service := &prerender.Service{Store: store, Maker: studio, Queue: queue, Log: log}
+	service := &prerender.Service{Store: store, Maker: studio, Queue: queue, Limiter: &prerender.MemoryLimiter{}, Log: log}
 	go queue.Work(ctx, service.Renew, log)
 	known := &prerender.SiteCache{Store: store, Fixed: list, MaxAge: time.Second, Log: log}
 	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Log: log}

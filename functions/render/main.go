@@ -57,7 +57,7 @@ func run(cfg config.Function, log *slog.Logger) error {
 	sites := &prerender.SiteCache{Store: &dynamo.Sites{Client: db, Table: cfg.ConfigTable, Log: log}, Fixed: cfg.Sites, Log: log}
 	store := &dynamo.Store{Client: db, Table: cfg.Table, Consistent: true, Bodies: &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket}}
 	maker := xray.Maker{Maker: &prerender.Studio{Renderer: renderer, Store: store, Log: log}}
-	service := &prerender.Service{Store: store, Leases: store, Maker: maker, Log: log}
+	service := &prerender.Service{Store: store, Leases: store, Limiter: store, Maker: maker, Log: log}
 	lambda.StartWithOptions(lambdarender.Serve(maker, service.Renew, sites, log), lambda.WithEnableSIGTERM(func() {
 		log.Info("stopping")
 		renderer.Close()

@@ -41,8 +41,8 @@ func main() {
 	made.Consistent = true
 	service := &prerender.Service{
 		Store:  store,
-		Leases: store,
-		Maker:  &lambdarender.Maker{Client: awsclients.Lambda(), Function: cfg.RenderFunction, Store: &made},
+		Leases: store, Limiter: store,
+		Maker: &lambdarender.Maker{Client: awsclients.Lambda(), Function: cfg.RenderFunction, Store: &made},
 		Queue: &sqsqueue.Queue{Client: awsclients.SQS(), URL: cfg.QueueURL, Message: func(page prerender.Page) any {
 			return lambdarender.NewOrder(page, 0)
 		}},

@@ -25,6 +25,7 @@ function handler(event) {
   const agent = value(headers['user-agent']).toLowerCase();
 
   delete headers['x-stillpage-host'];
+  delete headers['x-stillpage-client'];
   headers['x-stillpage-variant'] = { value: 'app' };
   if (!wantsPage(request, agent)) {
     return request;
@@ -32,6 +33,7 @@ function handler(event) {
 
   // The router's function URL needs its own Host, so the viewer's travels here.
   headers['x-stillpage-host'] = { value: value(headers['host']) };
+  headers['x-stillpage-client'] = { value: event.viewer.ip };
   headers['x-stillpage-variant'] = { value: MOBILE.test(agent) ? 'bot-mobile' : 'bot-desktop' };
   cf.createRequestOriginGroup({
     originIds: [{ originId: 'stillpage-router' }, { originId: APP_ORIGIN }],

@@ -9,6 +9,7 @@
 //	page#<hash>   key, fence, meta, the snapshot's JSON without its body, and gzip, the
 //	              body, or object, its name in Bodies
 //	lease#<hash>  key, owner, until (ms), fence
+//	limit#<hash>  full (µs): when a bucket of Take will be full again
 //
 // where hash is the key's SHA-256: keys are longer than DynamoDB's 2,048 bytes.
 package dynamo
@@ -52,7 +53,7 @@ type Bodies interface {
 // names of attributes included; the rest is for what is estimated.
 const maxItem = 390_000
 
-// Store implements prerender.Store and prerender.Leases.
+// Store implements prerender.Store, prerender.Leases and prerender.Limiter.
 type Store struct {
 	Client Client
 	Table  string

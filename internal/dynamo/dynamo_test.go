@@ -46,6 +46,15 @@ func TestLeases(t *testing.T) {
 	})
 }
 
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	storetest.RunLimiter(t, func(t *testing.T, now func() time.Time) prerender.Limiter {
+		s := open(t)
+		s.Now = now
+		return s
+	})
+}
+
 func TestSites(t *testing.T) {
 	t.Parallel()
 	storetest.RunSites(t, func(t *testing.T) prerender.SiteStore {

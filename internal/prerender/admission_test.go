@@ -85,7 +85,7 @@ func TestAdmission(t *testing.T) {
 				changed := rich()
 				tt.change(&changed)
 				s.rendering = changed
-				a, err := service.Answer(t.Context(), p, 0)
+				a, err := service.Answer(t.Context(), prerender.Request{Page: p})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -120,7 +120,7 @@ func TestAgreeingRendersAreAdmitted(t *testing.T) {
 		} {
 			lesser(tt.text, tt.title)
 			time.Sleep(time.Minute) // what was refused is not tried again at once
-			a, err := service.Answer(t.Context(), p, 0)
+			a, err := service.Answer(t.Context(), prerender.Request{Page: p})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -202,7 +202,7 @@ func TestStaleIfError(t *testing.T) {
 			t.Errorf("got %d pages queued, want none: they were rendered at once", len(queue.pages))
 		}
 		time.Sleep(life.IfError)
-		if _, err := service.Answer(t.Context(), p, 0); !errors.Is(err, prerender.ErrOriginTimeout) {
+		if _, err := service.Answer(t.Context(), prerender.Request{Page: p}); !errors.Is(err, prerender.ErrOriginTimeout) {
 			t.Errorf("after its last day: got %v, want the error", err)
 		}
 	})
@@ -219,13 +219,13 @@ func TestPatience(t *testing.T) {
 		service, _, _ := service(&browser{do: slow})
 		p := page(t, "/")
 		start := time.Now()
-		if _, err := service.Answer(t.Context(), p, 4*time.Second); !errors.Is(err, prerender.ErrUnfinished) || time.Since(start) != 4*time.Second {
+		if _, err := service.Answer(t.Context(), prerender.Request{Page: p, Patience: 4 * time.Second}); !errors.Is(err, prerender.ErrUnfinished) || time.Since(start) != 4*time.Second {
 			t.Errorf("got %v after %v, want ErrUnfinished after 4 s", err, time.Since(start))
 		}
 		want(t, service, p, prerender.Coalesced, "render 1")
 		time.Sleep(prerender.DefaultSuccess.Fresh + prerender.DefaultSuccess.Stale + time.Second)
 		start = time.Now()
-		a, err := service.Answer(t.Context(), p, 4*time.Second)
+		a, err := service.Answer(t.Context(), prerender.Request{Page: p, Patience: 4 * time.Second})
 		if err != nil || a.Source != prerender.StaleHit || !errors.Is(a.Instead, prerender.ErrUnfinished) || time.Since(start) != 4*time.Second {
 			t.Errorf("got %+v, %v after %v, want the old page after 4 s", a, err, time.Since(start))
 		}

@@ -77,7 +77,7 @@ func TestPurgeWhileRendering(t *testing.T) {
 			return ok(ctx, n)
 		}})
 		p := page(t, "/")
-		go service.Answer(t.Context(), p, 0)
+		go service.Answer(t.Context(), prerender.Request{Page: p})
 		time.Sleep(time.Second)
 		purged, err := p.Site.WithPurge(prerender.Purge{Hard: true}, time.Now())
 		if err != nil {

@@ -23,6 +23,9 @@ type Service struct {
 	// Queue gets stale pages. Nil: they stay stale until they expire.
 	Queue Queue
 
+	// Limiter bounds renders. Nil: they are not bounded.
+	Limiter Limiter
+
 	// Timeout bounds a render from the moment it is asked for, its wait for a
 	// free tab included. Zero means DefaultTimeout.
 	Timeout time.Duration
@@ -63,10 +66,22 @@ type Answer struct {
 	Instead error
 }
 
-// Answer returns the page. When it has to be made, who asks waits no longer than
-// for patience; zero is as long as it takes. Its errors are the sentinels of
-// errors.go, wrapped.
-func (s *Service) Answer(ctx context.Context, page Page, patience time.Duration) (*Answer, error) {
+// Request is who asks for a page, and how.
+type Request struct {
+	Page Page
+
+	// Client is whose renders are counted together, such as a crawler's network.
+	// Empty: they are not limited by client.
+	Client string
+
+	// Patience is how long it waits for a page that has to be made. Zero: as long as
+	// it takes.
+	Patience time.Duration
+}
+
+// Answer returns the page. Its errors are the sentinels of errors.go, wrapped.
+func (s *Service) Answer(ctx context.Context, request Request) (*Answer, error) {
+	page := request.Page
 	start := time.Now()
 	snap, freshness := s.lookup(ctx, page)
 	phases := []Phase{{"store", time.Since(start)}}
@@ -87,9 +102,9 @@ func (s *Service) Answer(ctx context.Context, page Page, patience time.Duration)
 		// the next crawler is glad of it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 		defer cancel()
-		return s.make(ctx, page)
+		return s.make(ctx, page, request.Client)
 	})
-	err := flight.wait(ctx, page, patience)
+	err := flight.wait(ctx, page, request.Patience)
 	switch {
 	case err != nil && ctx.Err() == nil && s.hasOld(ctx, page, err, &snap, freshness):
 		return s.instead(page, snap, err, append(phases, Phase{"wait", time.Since(start)})), nil
@@ -123,7 +138,7 @@ func (s *Service) Renew(ctx context.Context, page Page) error {
 		// Crawlers may come to wait for it too, so it does not end with ctx.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 		defer cancel()
-		return s.make(ctx, page)
+		return s.make(ctx, page, "")
 	})
 	err := flight.wait(ctx, page, 0)
 	if errors.Is(err, ErrNotAdmitted) {
@@ -164,7 +179,7 @@ func (s *Service) renewLater(ctx context.Context, page Page) {
 }
 
 // make has the page made, by this service or by another that is at it already.
-func (s *Service) make(ctx context.Context, page Page) (*Snapshot, []Phase, error) {
+func (s *Service) make(ctx context.Context, page Page, client string) (*Snapshot, []Phase, error) {
 	for poll := leasePoll; ; poll = min(2*poll, leasePollMost) {
 		// Another flight may have landed between this request's look-up and its
 		// take-off; and a queued page may have been made again long ago.
@@ -175,7 +190,7 @@ func (s *Service) make(ctx context.Context, page Page) (*Snapshot, []Phase, erro
 			return nil, nil, fmt.Errorf("render of %s: no time is left for it: %w", page.URL, ErrBusy)
 		}
 		if s.Leases == nil {
-			return s.Maker.Make(ctx, page, 0)
+			return s.render(ctx, page, client, 0)
 		}
 		lease, err := s.acquire(ctx, page)
 		if err == nil {
@@ -185,12 +200,12 @@ func (s *Service) make(ctx context.Context, page Page) (*Snapshot, []Phase, erro
 					return snap, nil, nil
 				}
 			}
-			return s.Maker.Make(ctx, page, lease.Fence)
+			return s.render(ctx, page, client, lease.Fence)
 		}
 		if !errors.Is(err, ErrLeased) {
 			// Two renders of a page are better than none.
 			s.log().ErrorContext(ctx, "leases do not answer; rendering without", "key", page.Key, "err", err)
-			return s.Maker.Make(ctx, page, 0)
+			return s.render(ctx, page, client, 0)
 		}
 		select {
 		case <-time.After(poll):
@@ -198,6 +213,14 @@ func (s *Service) make(ctx context.Context, page Page) (*Snapshot, []Phase, erro
 			return nil, nil, fmt.Errorf("wait for %s, which another is making: %w", page.URL, ErrBusy)
 		}
 	}
+}
+
+// render has the page made if it may be.
+func (s *Service) render(ctx context.Context, page Page, client string, fence int64) (*Snapshot, []Phase, error) {
+	if err := s.limit(ctx, page, client); err != nil {
+		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
+	}
+	return s.Maker.Make(ctx, page, fence)
 }
 
 func (s *Service) acquire(ctx context.Context, page Page) (Lease, error) {
@@ -300,7 +323,7 @@ func (f *flights) failed(key Key) error {
 // landed notes how a flight has ended. The caller holds the lock.
 func (f *flights) landed(key Key, err error) {
 	delete(f.failures, key)
-	if err == nil || errors.Is(err, ErrBusy) || errors.Is(err, ErrStopping) {
+	if err == nil || errors.Is(err, ErrBusy) || errors.Is(err, ErrStopping) || errors.Is(err, ErrLimited) {
 		return
 	}
 	if len(f.failures) >= mostFailures {

@@ -127,7 +127,7 @@ func page(t *testing.T, target string) prerender.Page {
 // want asks for a page and compares where it came from and its body.
 func want(t *testing.T, s *prerender.Service, p prerender.Page, source prerender.Source, body string) *prerender.Answer {
 	t.Helper()
-	a, err := s.Answer(t.Context(), p, 0)
+	a, err := s.Answer(t.Context(), prerender.Request{Page: p})
 	if err != nil {
 		t.Fatalf("Answer: %v", err)
 	}
@@ -182,7 +182,7 @@ func TestManyAskOneRenders(t *testing.T) {
 		sources := make(chan prerender.Source, 10)
 		for range 10 {
 			go func() {
-				a, err := s.Answer(t.Context(), page(t, "/"), 0)
+				a, err := s.Answer(t.Context(), prerender.Request{Page: page(t, "/")})
 				if err != nil {
 					t.Error(err)
 				}
@@ -212,7 +212,7 @@ func TestClientThatHangsUpDoesNotStopTheRender(t *testing.T) {
 		}})
 		ctx, hangUp := context.WithTimeout(t.Context(), time.Millisecond)
 		defer hangUp()
-		if _, err := s.Answer(ctx, page(t, "/"), 0); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.Answer(ctx, prerender.Request{Page: page(t, "/")}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want the client's own deadline", err)
 		}
 		if err := s.Wait(t.Context()); err != nil {
@@ -232,7 +232,7 @@ func TestWhatIsNotStored(t *testing.T) {
 	} {
 		s, _, _ := service(&browser{do: func(context.Context, int) (*prerender.Rendering, error) { return &r, nil }})
 		for range 2 {
-			a, err := s.Answer(t.Context(), page(t, "/"), 0)
+			a, err := s.Answer(t.Context(), prerender.Request{Page: page(t, "/")})
 			if err != nil || a.Source != prerender.Miss || a.Status != r.Status {
 				t.Errorf("%s: got %v, %v, want a miss each time with status %d", name, a, err, r.Status)
 			}
@@ -257,7 +257,7 @@ func TestFailures(t *testing.T) {
 		return ok(ctx, n)
 	}}
 	s, m, _ := service(b)
-	if _, err := s.Answer(t.Context(), page(t, "/"), 0); !errors.Is(err, prerender.ErrOriginUnreachable) {
+	if _, err := s.Answer(t.Context(), prerender.Request{Page: page(t, "/")}); !errors.Is(err, prerender.ErrOriginUnreachable) {
 		t.Errorf("got %v, want ErrOriginUnreachable", err)
 	}
 	fail = false
@@ -270,7 +270,7 @@ func TestFailures(t *testing.T) {
 func TestPanicIsAnError(t *testing.T) {
 	t.Parallel()
 	s, _, _ := service(&browser{do: func(context.Context, int) (*prerender.Rendering, error) { panic("boom") }})
-	if _, err := s.Answer(t.Context(), page(t, "/"), 0); !errors.Is(err, prerender.ErrRendererDown) {
+	if _, err := s.Answer(t.Context(), prerender.Request{Page: page(t, "/")}); !errors.Is(err, prerender.ErrRendererDown) {
 		t.Errorf("got %v, want ErrRendererDown", err)
 	}
 }
@@ -283,7 +283,7 @@ func TestRenderDeadline(t *testing.T) {
 			return nil, fmt.Errorf("%w", prerender.ErrRenderTimeout)
 		}})
 		start := time.Now()
-		_, err := s.Answer(t.Context(), page(t, "/"), 0)
+		_, err := s.Answer(t.Context(), prerender.Request{Page: page(t, "/")})
 		if took := time.Since(start); !errors.Is(err, prerender.ErrRenderTimeout) || took != prerender.DefaultTimeout {
 			t.Errorf("got %v after %v, want ErrRenderTimeout after %v", err, took, prerender.DefaultTimeout)
 		}
@@ -297,7 +297,7 @@ func TestWaitHonoursItsContext(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			return ok(ctx, n)
 		}})
-		go s.Answer(t.Context(), page(t, "/"), 0)
+		go s.Answer(t.Context(), prerender.Request{Page: page(t, "/")})
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -382,7 +382,7 @@ func TestManyServicesOneRenders(t *testing.T) {
 		for range 10 {
 			s := &prerender.Service{Store: store, Maker: first.Maker, Leases: first.Leases, Log: quiet}
 			all.Go(func() {
-				a, err := s.Answer(t.Context(), p, 0)
+				a, err := s.Answer(t.Context(), prerender.Request{Page: p})
 				if err != nil {
 					t.Errorf("Answer: %v", err)
 				} else if body, _ := a.Body(); string(body) != "render 1" {
@@ -423,7 +423,7 @@ func TestLeaseRunsOut(t *testing.T) {
 		l.until[p.Key] = time.Now().Add(time.Hour)
 		time.Sleep(prerender.DefaultSuccess.Whole() + time.Second)
 		l.until[p.Key] = time.Now().Add(time.Hour)
-		if _, err := s.Answer(t.Context(), p, 0); !errors.Is(err, prerender.ErrBusy) {
+		if _, err := s.Answer(t.Context(), prerender.Request{Page: p}); !errors.Is(err, prerender.ErrBusy) {
 			t.Errorf("held by another for longer than a request lasts: got %v, want ErrBusy", err)
 		}
 	})

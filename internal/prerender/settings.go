@@ -16,6 +16,8 @@ type Settings struct {
 	Failure      *FailureRule `json:"failure,omitempty"`
 	Admission    *AdmitRule   `json:"admission,omitempty"`
 
+	Limits *LimitRule `json:"limits,omitempty"`
+
 	// Agents say what bots get, by what they come for (package useragent: "search",
 	// "ai-training", "ai-user-fetch", "social-preview", "seo-tool", "archive",
 	// "monitoring"). Others get the page.
@@ -58,6 +60,7 @@ type Rule struct {
 	Rendering    RenderRule
 	Failure      FailureRule
 	Admission    AdmitRule
+	Limits       LimitRule
 	Agents       map[string]Policy
 }
 
@@ -74,7 +77,7 @@ func (s *Site) rule(path string) Rule {
 		Lifetimes:    said.Lifetimes,
 		CacheControl: value(said.CacheControl), Query: value(said.Query), Vary: value(said.Vary),
 		Rendering: value(said.Rendering), Failure: value(said.Failure), Admission: value(said.Admission),
-		Agents: said.Agents,
+		Limits: value(said.Limits), Agents: said.Agents,
 	}
 }
 
@@ -87,6 +90,7 @@ func (s Settings) or(others Settings) Settings {
 	}
 	return Settings{
 		Agents:       agents,
+		Limits:       cmp.Or(s.Limits, others.Limits),
 		Lifetimes:    s.Lifetimes.or(others.Lifetimes),
 		CacheControl: cmp.Or(s.CacheControl, others.CacheControl), Query: cmp.Or(s.Query, others.Query),
 		Vary: cmp.Or(s.Vary, others.Vary), Rendering: cmp.Or(s.Rendering, others.Rendering),

@@ -229,7 +229,7 @@ func (w *world) ask(ctx context.Context) {
 	storeFails := w.fails("store")
 	w.mu.Unlock()
 	begin := time.Now()
-	answer, err := w.pick().Answer(ctx, page, patience)
+	answer, err := w.pick().Answer(ctx, prerender.Request{Page: page, Patience: patience})
 
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -197,9 +197,46 @@ func TestPreviewsHaveLittlePatience(t *testing.T) {
 	}
 }
 
-type patience struct{ got time.Duration }
+type patience struct {
+	got    time.Duration
+	client string
+}
 
-func (p *patience) Answer(_ context.Context, _ prerender.Page, patience time.Duration) (*prerender.Answer, error) {
-	p.got = patience
+func (p *patience) Answer(_ context.Context, r prerender.Request) (*prerender.Answer, error) {
+	p.got, p.client = r.Patience, r.Client
 	return nil, prerender.ErrBusy
+}
+
+// Renders are counted by network, and only the edge knows it.
+func TestClients(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"203.0.113.77": "203.0.113.0/24", "::ffff:203.0.113.77": "203.0.113.0/24", "2001:db8:1:23ff::1": "2001:db8:1:2300::/56",
+		"fe80::1%eth0": "fe80::/56", "": "", "x": "", "203.0.113.77:80": "",
+	} {
+		p := &patience{}
+		h := handler(t, nil)
+		h.Service = p
+		get(t, h, "GET", "/", http.Header{router.HostHeader: {"a.example"}, router.ClientHeader: {address}})
+		if p.client != want {
+			t.Errorf("%q: got %q, want %q", address, p.client, want)
+		}
+		get(t, h, "GET", "/https://a.example/", http.Header{router.ClientHeader: {address}})
+		if p.client != "" {
+			t.Errorf("%q, not from the edge: got %q, want none", address, p.client)
+		}
+	}
+}
+
+// The wait is the limiter's.
+func TestLimited(t *testing.T) {
+	t.Parallel()
+	h := handler(t, func(prerender.Page) (*prerender.Answer, error) {
+		return nil, fmt.Errorf("render: %w", &prerender.LimitedError{Of: "site", Wait: 1500 * time.Millisecond})
+	})
+	edge := get(t, h, "GET", "/", http.Header{router.HostHeader: {"a.example"}})
+	others := get(t, h, "GET", "/https://a.example/", nil)
+	if edge.StatusCode != 503 || others.StatusCode != 429 || edge.Header.Get("Retry-After") != "2" || others.Header.Get("Retry-After") != "2" || others.Header.Get("X-Stillpage-Reason") != "limited" {
+		t.Errorf("got %d %v at the edge, %d %v for others", edge.StatusCode, edge.Header, others.StatusCode, others.Header)
+	}
 }

@@ -57,6 +57,7 @@ var refusals = []refusal{
 	{prerender.ErrOriginUnreachable, http.StatusBadGateway, "origin-unreachable", time.Minute},
 	{prerender.ErrOriginTimeout, http.StatusGatewayTimeout, "origin-timeout", time.Minute},
 	{prerender.ErrRenderTimeout, http.StatusGatewayTimeout, "render-timeout", time.Minute},
+	{prerender.ErrLimited, http.StatusTooManyRequests, "limited", time.Minute},
 	{prerender.ErrUnfinished, http.StatusServiceUnavailable, "unfinished", 10 * time.Second},
 	{prerender.ErrNotAdmitted, http.StatusServiceUnavailable, "not-admitted", time.Minute},
 	{prerender.ErrBusy, http.StatusServiceUnavailable, "busy", 10 * time.Second},
@@ -67,6 +68,10 @@ var refusals = []refusal{
 func refusalOf(err error) refusal {
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
+			var limited *prerender.LimitedError
+			if errors.As(err, &limited) {
+				r.retryAfter = limited.Wait
+			}
 			return r
 		}
 	}

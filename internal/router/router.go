@@ -9,6 +9,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ import (
 
 // Answerer is the core's side of the router.
 type Answerer interface {
-	Answer(ctx context.Context, page prerender.Page, patience time.Duration) (*prerender.Answer, error)
+	Answer(ctx context.Context, request prerender.Request) (*prerender.Answer, error)
 }
 
 // Handler serves GET and HEAD of pages. Its responses carry:
@@ -55,7 +56,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var answer *prerender.Answer
 	if err == nil {
-		answer, err = h.Service.Answer(r.Context(), page, patience(agent))
+		answer, err = h.Service.Answer(r.Context(), prerender.Request{Page: page, Client: client(r), Patience: patience(agent)})
 	}
 	if err == nil {
 		err = write(w, r, answer)
@@ -255,7 +256,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, plainApp bool, 
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	if refusal.retryAfter > 0 {
-		header.Set("Retry-After", strconv.Itoa(int(refusal.retryAfter/time.Second)))
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(refusal.retryAfter.Seconds()))))
 	}
 	if refusal.status == http.StatusMethodNotAllowed {
 		header.Set("Allow", "GET, HEAD")

@@ -20,8 +20,8 @@ import (
 
 type answerer func(page prerender.Page) (*prerender.Answer, error)
 
-func (a answerer) Answer(_ context.Context, page prerender.Page, _ time.Duration) (*prerender.Answer, error) {
-	return a(page)
+func (a answerer) Answer(_ context.Context, r prerender.Request) (*prerender.Answer, error) {
+	return a(r.Page)
 }
 
 const body = "<!DOCTYPE html><title>t</title>"

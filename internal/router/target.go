@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -15,6 +16,28 @@ const HostHeader = "X-Stillpage-Host"
 
 // isEdge says whether a request came by the edge.
 func isEdge(r *http.Request) bool { return r.Header.Get(HostHeader) != "" }
+
+// ClientHeader carries the viewer's address from the edge function.
+const ClientHeader = "X-Stillpage-Client"
+
+// client is whose renders are counted together: the network of who asks the edge,
+// which is 256 addresses of IPv4 (/24), and what one customer gets of IPv6 (/56).
+// Middlewares ask for many, so they have no limit but the site's.
+func client(r *http.Request) string {
+	addr, err := netip.ParseAddr(r.Header.Get(ClientHeader))
+	if !isEdge(r) || err != nil {
+		return ""
+	}
+	bits := 56
+	if addr = addr.Unmap(); addr.Is4() {
+		bits = 24
+	}
+	network, err := addr.WithZone("").Prefix(bits)
+	if err != nil {
+		return ""
+	}
+	return network.String()
+}
 
 // target is the page that a request names.
 type target struct {

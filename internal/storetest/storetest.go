@@ -146,6 +146,60 @@ func RunSites(t *testing.T, open func(t *testing.T) prerender.SiteStore) {
 	}
 }
 
+// RunLimiter tests the limiters that open makes, whose clock is now.
+func RunLimiter(t *testing.T, open func(t *testing.T, now func() time.Time) prerender.Limiter) {
+	t.Run("limits", func(t *testing.T) {
+		t.Parallel()
+		clock := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+		l := open(t, func() time.Time { return clock })
+		rate := prerender.Rate{PerMinute: 30, Burst: 3}
+		want := func(name string, want time.Duration) {
+			t.Helper()
+			if got, err := l.Take(t.Context(), name, rate); got != want || err != nil {
+				t.Errorf("Take(%q): got %v, %v, want %v", name, got, err, want)
+			}
+		}
+		for range 3 {
+			want("a", 0)
+		}
+		want("a", 2*time.Second)
+		want("a", 2*time.Second) // what is refused costs nothing
+		want("b", 0)             // buckets do not touch each other
+		clock = clock.Add(time.Second)
+		want("a", time.Second)
+		clock = clock.Add(time.Second)
+		want("a", 0)
+		want("a", 2*time.Second)
+		clock = clock.Add(time.Hour)
+		for range 3 { // full again, and no more than that
+			want("a", 0)
+		}
+		want("a", 2*time.Second)
+	})
+	t.Run("limits: many at once", func(t *testing.T) {
+		t.Parallel()
+		clock := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+		l := open(t, func() time.Time { return clock })
+		var taken atomic.Int32
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				wait, err := l.Take(context.Background(), "a", prerender.Rate{PerMinute: 60, Burst: 10})
+				if err != nil {
+					t.Errorf("Take: %v", err)
+				}
+				if wait == 0 {
+					taken.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if n := taken.Load(); n > 10 || n < 8 { // under contention a limiter may refuse one too many, and never too few
+			t.Errorf("%d of 50 were let pass, want 10", n)
+		}
+	})
+}
+
 // FullSite returns a site whose every field is set.
 func FullSite(host string) prerender.Site {
 	return prerender.Site{
@@ -163,6 +217,7 @@ func FullSite(host string) prerender.Site {
 				RealTime: true, FollowRedirects: true, DeclarativeShadow: true, RefusePartial: true, Language: "de-CH,de",
 			},
 			Failure:   &prerender.FailureRule{PlainApp: true},
+			Limits:    &prerender.LimitRule{Site: prerender.Rate{PerMinute: 1, Burst: 2}, Client: prerender.Rate{PerMinute: 3, Burst: 4}},
 			Agents:    map[string]prerender.Policy{"search": prerender.RenderPage, "seo-tool": prerender.Refuse},
 			Admission: &prerender.AdmitRule{Off: true, TextShare: 0.25, LinkShare: 0.125, Agree: 5, ErrorTexts: []string{"Oops"}},
 		},

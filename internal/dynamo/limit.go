@@ -1,0 +1,69 @@
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// limitKept is how long the item of a bucket that is full stays.
+const limitKept = time.Hour
+
+// Take implements prerender.Limiter by one number a bucket: when it will be full
+// again. A bucket in use takes one write, one that has been full two.
+func (s *Store) Take(ctx context.Context, name string, r prerender.Rate) (time.Duration, error) {
+	now, interval := s.now().UnixMicro(), r.Interval().Microseconds()
+	latest := now + int64(max(1, r.Burst)-1)*interval
+	for range 3 { // others may fill and empty it between two writes
+		// In use: there is room for one more.
+		full, err := s.takeIf(ctx, name, "#full > :now AND #full <= :latest", "SET #full = #full + :interval, expires = :expires", now, latest, interval)
+		if err == nil || !errors.Is(err, errFull) {
+			return 0, err
+		}
+		if full > latest {
+			return time.Duration(full-latest) * time.Microsecond, nil
+		}
+		// Not in use: it was full.
+		full, err = s.takeIf(ctx, name, "attribute_not_exists(pk) OR #full <= :now", "SET #full = :now + :interval, expires = :expires", now, latest, interval)
+		if err == nil || !errors.Is(err, errFull) {
+			return 0, err
+		}
+		if full > latest {
+			return time.Duration(full-latest) * time.Microsecond, nil
+		}
+	}
+	return r.Interval(), nil
+}
+
+// errFull: the condition of an update was not met.
+var errFull = errors.New("no room")
+
+func (s *Store) takeIf(ctx context.Context, name, condition, update string, now, latest, interval int64) (full int64, err error) {
+	values := map[string]types.AttributeValue{
+		":now": number(now), ":interval": number(interval),
+		":expires": number(time.UnixMicro(latest).Add(limitKept).Unix()),
+	}
+	if condition[0] == '#' {
+		values[":latest"] = number(latest)
+	}
+	_, err = s.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &s.Table, Key: itemKey("limit", prerender.Key(name)), ConditionExpression: &condition, UpdateExpression: aws.String(update),
+		ExpressionAttributeNames: map[string]string{"#full": "full"}, ExpressionAttributeValues: values,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	var failed *types.ConditionalCheckFailedException
+	if errors.As(err, &failed) {
+		return numberOf(failed.Item["full"]), fmt.Errorf("limit %q: %w", name, errFull)
+	}
+	if err != nil {
+		return 0, explain("dynamodb:UpdateItem", s.Table, name, err)
+	}
+	return 0, nil
+}
