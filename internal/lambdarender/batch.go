@@ -39,19 +39,31 @@ func (b batch) work(ctx context.Context, renew func(context.Context, prerender.P
 		if err == nil {
 			page, err = order.Page(ctx, sites)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, prerender.ErrSitesDown) {
 			log.ErrorContext(ctx, "message names no page; dropped", "message", record.MessageID, "body", record.Body, "err", err)
 			continue
 		}
-		err = renew(ctx, page)
+		if err == nil {
+			err = renew(ctx, page)
+		}
 		switch {
 		case err == nil:
-		case errors.Is(err, prerender.ErrBusy), errors.Is(err, prerender.ErrRendererDown), errors.Is(err, prerender.ErrStopping), ctx.Err() != nil:
-			log.WarnContext(ctx, "page not renewed; it comes again", "url", page.URL, "err", err)
+		case comesAgain(err) || ctx.Err() != nil:
+			log.WarnContext(ctx, "page not renewed; it comes again", "message", record.MessageID, "err", err)
 			answer.Failures = append(answer.Failures, BatchFailure{record.MessageID})
 		default:
 			log.WarnContext(ctx, "page not renewed", "url", page.URL, "err", err)
 		}
 	}
 	return answer
+}
+
+// comesAgain says whether it is not the page's site that is at fault.
+func comesAgain(err error) bool {
+	for _, ours := range []error{prerender.ErrBusy, prerender.ErrLimited, prerender.ErrRendererDown, prerender.ErrSitesDown, prerender.ErrStopping} {
+		if errors.Is(err, ours) {
+			return true
+		}
+	}
+	return false
 }

@@ -245,3 +245,31 @@ func FuzzServe(f *testing.F) {
 		}
 	})
 }
+
+// What was not a page's own fault is tried again, sites that cannot be read among
+// it; the rest would fail again.
+func TestWhatComesAgain(t *testing.T) {
+	t.Parallel()
+	event := []byte(`{"Records":[{"messageId":"1","body":"{\"origin\":\"https://a.example\",\"target\":\"/\",\"device\":\"desktop\"}"}]}`)
+	for err, want := range map[error]bool{
+		prerender.ErrBusy: true, prerender.ErrLimited: true, prerender.ErrRendererDown: true, prerender.ErrStopping: true,
+		prerender.ErrOriginTimeout: false, prerender.ErrRenderTimeout: false, prerender.ErrContentRefused: false,
+	} {
+		renew := func(context.Context, prerender.Page) error { return err }
+		answer, _ := lambdarender.Serve(&studio{}, renew, sites(t), discard)(t.Context(), event)
+		if got := len(answer.(lambdarender.BatchAnswer).Failures) == 1; got != want {
+			t.Errorf("%v: comes again is %v, want %v", err, got, want)
+		}
+	}
+	renew := func(context.Context, prerender.Page) error { t.Error("renewed a page of no site"); return nil }
+	answer, _ := lambdarender.Serve(&studio{}, renew, downSites{}, discard)(t.Context(), event)
+	if len(answer.(lambdarender.BatchAnswer).Failures) != 1 {
+		t.Error("a page was dropped because the sites could not be read")
+	}
+}
+
+type downSites struct{}
+
+func (downSites) Site(context.Context, string) (prerender.Site, error) {
+	return prerender.Site{}, prerender.ErrSitesDown
+}
