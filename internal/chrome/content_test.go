@@ -28,9 +28,10 @@ func TestContent(t *testing.T) {
 		"/calls": func(w http.ResponseWriter, r *http.Request) {
 			html("<p>text</p><script>"+decoded(r)+"</script>")(w, r)
 		},
-		"/500": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) },
-		"/404": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404) },
-		"/ok":  func(w http.ResponseWriter, r *http.Request) {},
+		"/500":  func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) },
+		"/hang": func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"/404":  func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404) },
+		"/ok":   func(w http.ResponseWriter, r *http.Request) {},
 		"/cut": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			w.Write([]byte("begin"))
@@ -43,7 +44,7 @@ func TestContent(t *testing.T) {
 	})
 	for kind, want := range map[string]int{
 		"fetch('/500').catch(() => 0)": 1, "fetch('/404')": 0, "fetch('/ok')": 0,
-		"fetch('/500'), fetch('/500?2')": 2, "x = new XMLHttpRequest, x.open('GET', '/500'), x.send()": 1,
+		"fetch('/hang')": 1, "fetch('/500'), fetch('/500?2')": 2, "x = new XMLHttpRequest, x.open('GET', '/500'), x.send()": 1,
 		"fetch('http://other.example/500').catch(() => 0)": 0, "new Image().src = '/500'": 0,
 		"c = new AbortController, fetch('/ok', c).catch(() => 0), c.abort()": 0, "fetch('/cut').then((r) => r.text()).catch(() => 0)": 1,
 	} {

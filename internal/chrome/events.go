@@ -213,7 +213,9 @@ const aborted = "net::ERR_ABORTED"
 func failedCalls(timeline []Request, host string) int {
 	n := 0
 	for _, r := range timeline {
-		if (r.Kind == "Fetch" || r.Kind == "XHR") && (r.Status >= 500 || r.Failed != "" && r.Failed != "blocked" && r.Failed != aborted) && sameSite(r.URL, host) {
+		failed := r.Failed != "" && r.Failed != "blocked" && r.Failed != aborted
+		unanswered := r.Failed == "" && r.Status == 0 && r.End == 0
+		if (r.Kind == "Fetch" || r.Kind == "XHR") && (failed || unanswered || r.Status >= 500) && sameSite(r.URL, host) {
 			n++
 		}
 	}

@@ -32,10 +32,11 @@ const (
 	mostRounds = 15
 
 	// slowRequest is how long, of real time, a request may go without an answer
-	// before the clock goes on without it; quietBody is the same for a body that
-	// has stopped arriving, and longBody for one that never stops.
+	// before the clock goes on without it, or a script or style without more of its
+	// body; quietBody is the same for what a script reads, which may be a stream
+	// without end, and longBody for a body that never stops.
 	slowRequest = 4 * time.Second
-	quietBody   = 500 * time.Millisecond
+	quietBody   = time.Second
 	longBody    = 8 * time.Second
 
 	// tasksPerStep is Chromium's bound on the tasks that run before the virtual
@@ -266,6 +267,13 @@ func (r *request) isPush() bool {
 	return r.kind == network.ResourceTypeEventSource || r.kind == network.ResourceTypeWebSocket
 }
 
+func (r *request) mostQuiet() time.Duration {
+	if r.kind == network.ResourceTypeFetch || r.kind == network.ResourceTypeXHR {
+		return quietBody
+	}
+	return slowRequest
+}
+
 // pending looks at the requests under way: whether there are any that are worth
 // waiting for, and any that are not. l.mu is held.
 func (l *load) pending(now time.Time) (waiting, hopeless bool) {
@@ -274,7 +282,7 @@ func (l *load) pending(now time.Time) (waiting, hopeless bool) {
 		case r.isPush() && (r.hasData || now.Sub(r.opened) > pushGrace),
 			r.kind == network.ResourceTypePing, r.kind == network.ResourceTypeMedia,
 			!r.answered && now.Sub(r.opened) > slowRequest,
-			r.answered && now.Sub(r.lastBytes) > quietBody,
+			r.answered && now.Sub(r.lastBytes) > r.mostQuiet(),
 			now.Sub(r.opened) > longBody:
 			hopeless = true
 		default:

@@ -255,7 +255,8 @@ func (w *world) ask(ctx context.Context) {
 	switch answer.Source {
 	case prerender.Hit, prerender.StaleHit:
 		w.promise(answer.Partial == "", "a partial page was kept: %q", body)
-		w.promise(answer.Age <= life.Whole(), "answered at the age of %v", answer.Age)
+		// One that was looked up in time may have waited for a render that failed.
+		w.promise(answer.Age <= life.Whole()+mostRender, "answered at the age of %v", answer.Age)
 		w.promise(answer.Source == prerender.StaleHit || answer.Age <= life.Fresh, "%v old and called fresh", answer.Age)
 		w.promise(answer.SiteVersion >= hardest(site), "purged, and answered: version %d of %d", answer.SiteVersion, site.Version)
 	}
