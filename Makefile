@@ -8,7 +8,7 @@ VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo d
 .PHONY: help run test bench lint lint-templates build image test-image generate fuzz deps package deploy
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: deps build ## run everything on this machine, in front of a demo shop: http://127.0.0.1:8080
 	./bin/stillpage serve --demo

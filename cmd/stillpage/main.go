@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		err = render(ctx, args, getenv, stdout, stderr)
 	case "warm":
 		err = warmUp(ctx, args, getenv, stdout, stderr)
-	case "version":
+	case "version", "--version":
 		fmt.Fprintln(stdout, "stillpage", version)
 	case "help", "-h", "--help":
 		help(stdout)

@@ -41,11 +41,15 @@ func purge(purger Purger, log *slog.Logger) http.HandlerFunc {
 		var order purgeOrder
 		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
 		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&order); err != nil || order.Site.Host == "" {
-			http.Error(w, fmt.Sprintf(`the body must be like {"site": "https://www.example.com", "path": "/blog/*", "hard": false}: %v`, err), http.StatusBadRequest)
+		err := decoder.Decode(&order)
+		if err == nil && order.Site.Host == "" {
+			err = errors.New("site is missing")
+		}
+		if err != nil {
+			http.Error(w, fmt.Sprintf(`the body must be like {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false}: %v`, err), http.StatusBadRequest)
 			return
 		}
-		err := purger.Purge(r.Context(), order.Site.Host, prerender.Purge{Path: order.Path, Tag: order.Tag, Hard: order.Hard})
+		err = purger.Purge(r.Context(), order.Site.Host, prerender.Purge{Path: order.Path, Tag: order.Tag, Hard: order.Hard})
 		switch {
 		case errors.Is(err, prerender.ErrSiteUnknown):
 			http.Error(w, err.Error(), http.StatusNotFound)

@@ -38,7 +38,7 @@ func TestPurges(t *testing.T) {
 		"form":         {body: good, contentType: "text/plain", want: 415, text: "application/json"},
 		"no type":      {body: good, contentType: " ", want: 415},
 		"garbage":      {body: "{", want: 400, text: "must be like"},
-		"no site":      {body: `{"path":"/"}`, want: 400, text: "must be like"},
+		"no site":      {body: `{"path":"/"}`, want: 400, text: "site is missing"},
 		"bad site":     {body: `{"site":"a.example"}`, want: 400, text: "must start with http"},
 		"unknown key":  {body: `{"site":"https://a.example","paths":"/"}`, want: 400, text: "paths"},
 		"long":         {body: `{"path":"` + strings.Repeat("x", 100_000) + `"}`, want: 400},

@@ -6,6 +6,7 @@ package demo
 import (
 	"embed"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ const latency = 30 * time.Millisecond
 //	/, /items/{id}, /about      the shell; the app shows the page
 //	/old/{id}                   301 to /items/{id}
 //	/api/items, /api/items/{id} JSON
+//	/sitemap.xml                its pages
 //	/app.js, /shell.html        files
 func Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -55,6 +57,17 @@ func Handler() http.Handler {
 	})
 	mux.HandleFunc("GET /old/{id}", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/items/"+r.PathValue("id"), http.StatusMovedPermanently)
+	})
+	mux.HandleFunc("GET /sitemap.xml", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/xml")
+		fmt.Fprint(w, `<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">`)
+		for _, path := range []string{"/", "/about"} {
+			fmt.Fprintf(w, "<url><loc>http://%s%s</loc></url>", r.Host, path)
+		}
+		for _, item := range items {
+			fmt.Fprintf(w, "<url><loc>http://%s/items/%s</loc></url>", r.Host, item.ID)
+		}
+		fmt.Fprint(w, "</urlset>")
 	})
 	mux.HandleFunc("GET /{path...}", func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("path")

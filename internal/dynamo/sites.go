@@ -144,5 +144,6 @@ func siteKey(host string) map[string]types.AttributeValue {
 func decodeSite(item map[string]types.AttributeValue) (prerender.Site, error) {
 	var site prerender.Site
 	err := json.Unmarshal([]byte(textOf(item["site"])), &site)
+	site.Version = numberOf(item["version"])
 	return site, err
 }

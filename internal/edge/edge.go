@@ -76,6 +76,9 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !first.failed {
 			return
 		}
+		if reason := first.header.Get("X-Stillpage-Reason"); reason != "" {
+			w.Header().Set("X-Stillpage-Reason", reason) // which CloudFront does not tell
+		}
 	}
 	e.app.ServeHTTP(w, r)
 }

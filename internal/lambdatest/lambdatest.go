@@ -74,14 +74,19 @@ func Start(t testing.TB) *Service {
 	return s
 }
 
-// Deploy makes a function known.
+// Deploy makes a function known, in the place of one with the same name, whose
+// environments end.
 func (s *Service) Deploy(f Function) {
 	if f.Timeout == 0 {
 		f.Timeout = 3 * time.Second
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	old := s.byID[f.Name]
 	s.byID[f.Name] = &deployment{Function: f}
+	s.mu.Unlock()
+	if old != nil {
+		old.kill()
+	}
 }
 
 func (s *Service) find(name string) *deployment {

@@ -57,6 +57,11 @@ func (s *Studio) admit(ctx context.Context, page Page, rendering *Rendering, sna
 	unfit := rule.unfit(rendering)
 	old, err := s.good(ctx, page)
 	if errors.Is(err, ErrNotFound) {
+		if unfit != "" {
+			s.log().WarnContext(ctx, "page answered and not kept", "key", page.Key, "why", unfit)
+		} else if c := rendering.Content; c != nil && c.Failed > 0 {
+			s.log().WarnContext(ctx, "page kept although calls of its scripts have failed", "key", page.Key, "calls", c.Failed)
+		}
 		// A failure may be kept for a while, as a failure.
 		return life != (Lifetime{}) && (unfit == "" || snap.Status >= 500 && snap.Partial == ""), nil
 	}

@@ -147,6 +147,19 @@ func TestRefusalsAtTheEdge(t *testing.T) {
 	}
 }
 
+// A site's own failure, which is no page to keep, has bots come back.
+func TestSiteFails(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{500, 502, 503, 504} {
+		h := handler(t, kept(0, func(a *prerender.Answer) { a.Status, a.Expires = status, time.Time{} }))
+		edge := get(t, h, "GET", "/", http.Header{router.HostHeader: {"a.example"}})
+		others := get(t, h, "GET", "/https://a.example/", nil)
+		if edge.StatusCode != 503 || (status != 503) != (edge.Header.Get("X-Stillpage-Reason") == "origin-error" && edge.Header.Get("Retry-After") == "60") || others.StatusCode != status {
+			t.Errorf("%d: got %d %v at the edge, %d for others", status, edge.StatusCode, edge.Header, others.StatusCode)
+		}
+	}
+}
+
 // A site may want some kinds of bots to have its app, or nothing.
 func TestPolicies(t *testing.T) {
 	t.Parallel()

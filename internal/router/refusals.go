@@ -12,6 +12,7 @@ var (
 	errMethod     = errors.New("only GET and HEAD are answered")
 	errNoToken    = errors.New("the X-Prerender-Token header is missing")
 	errWrongToken = errors.New("the X-Prerender-Token is not valid")
+	errSiteFails  = errors.New("the site itself answers an error")
 	errPlainApp   = errors.New("the site gives agents of this kind its app")
 	errRefused    = errors.New("the site gives agents of this kind nothing")
 )
@@ -46,6 +47,7 @@ var refusals = []refusal{
 	{errMethod, http.StatusMethodNotAllowed, "method-not-allowed", 0},
 	{errNoToken, http.StatusForbidden, "token-missing", 0},
 	{errWrongToken, http.StatusUnauthorized, "token-invalid", 0},
+	{errSiteFails, http.StatusServiceUnavailable, "origin-error", time.Minute},
 	{errPlainApp, http.StatusForbidden, "plain-app", 0},
 	{errRefused, http.StatusUnauthorized, "agent-refused", 0}, // from 403, CloudFront would go on to the app
 	{prerender.ErrLoop, http.StatusLoopDetected, "loop", 0},

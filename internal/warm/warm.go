@@ -220,7 +220,9 @@ func (w *Warmer) once(ctx context.Context, page Page) (_ Result, pause time.Dura
 	case result.Cache == "" && reason != "":
 		result.Fault = reason
 	case result.Cache == "":
-		result.Fault = "the answer is not Stillpage's: bots get the app at this address"
+		result.Fault = "the answer is not Stillpage's: bots get the app at this address; ask for the edge's"
+	case response.Header.Get("X-Stillpage-Partial") == "" && result.Status < 400 && response.Header.Get("Cache-Control") == "no-store":
+		result.Fault = "it was rendered and not kept: nothing is on it, or an error; `stillpage render --report` shows it"
 	case response.Header.Get("X-Stillpage-Partial") != "":
 		result.Fault = "it did not finish"
 	case result.Status >= 500 || result.Status == 401 || result.Status == 403 || result.Status == 429:

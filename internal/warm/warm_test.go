@@ -50,6 +50,9 @@ func TestRun(t *testing.T) {
 		case "/partial":
 			h.Set("X-Stillpage-Cache", "miss")
 			h.Set("X-Stillpage-Partial", "a request")
+		case "/empty":
+			h.Set("X-Stillpage-Cache", "miss")
+			h.Set("Cache-Control", "no-store")
 		case "/broken":
 			h.Set("X-Stillpage-Cache", "miss")
 			w.WriteHeader(500)
@@ -74,7 +77,7 @@ func TestRun(t *testing.T) {
 		got[strings.TrimPrefix(r.URL, server.URL)] = fmt.Sprint(r.Status, " ", r.Cache, " ", r.Fault)
 	}}
 	var pages []warm.Page
-	for _, path := range []string{"/hit", "/miss", "/moved", "/gone", "/partial", "/broken", "/refused", "/app", "/later"} {
+	for _, path := range []string{"/hit", "/miss", "/moved", "/gone", "/partial", "/empty", "/broken", "/refused", "/app", "/later"} {
 		pages = append(pages, warm.Page{URL: server.URL + path})
 	}
 	pages = append(pages, warm.Page{URL: "http://127.0.0.1:1/"}, pages[0])
@@ -87,8 +90,9 @@ func TestRun(t *testing.T) {
 	}
 	want := map[string]string{
 		"/hit": "200 hit ", "/miss": "200 miss ", "/moved": "301 miss ", "/gone": "410 miss ", "/partial": "200 miss it did not finish",
+		"/empty":  "200 miss it was rendered and not kept: nothing is on it, or an error; `stillpage render --report` shows it",
 		"/broken": "500 miss status 500", "/refused": "503  origin-unreachable", "/later": "200 miss ",
-		"/app":                "200  the answer is not Stillpage's: bots get the app at this address",
+		"/app":                "200  the answer is not Stillpage's: bots get the app at this address; ask for the edge's",
 		"http://127.0.0.1:1/": "0  no answer: connection refused",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -100,7 +104,7 @@ func TestRun(t *testing.T) {
 	for _, p := range chosen {
 		again = append(again, strings.TrimPrefix(p.URL, server.URL))
 	}
-	if diff := cmp.Diff([]string{"/partial", "/broken", "/refused", "/app", "http://127.0.0.1:1/"}, again); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{"/partial", "/empty", "/broken", "/refused", "/app", "http://127.0.0.1:1/"}, again); diff != "" || err != nil {
 		t.Errorf("next run (-want +got):\n%s%v", diff, err)
 	}
 }
