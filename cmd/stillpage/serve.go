@@ -66,6 +66,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	studio := &prerender.Studio{Renderer: renderer, Store: store, Log: log}
 	service := &prerender.Service{Store: store, Maker: studio, Queue: queue, Limiter: &prerender.MemoryLimiter{}, Log: log}
 	go queue.Work(ctx, service.Renew, log)
+	go sweep(ctx, store, log)
 	known := &prerender.SiteCache{Store: store, Fixed: list, MaxAge: time.Second, Log: log}
 	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Log: log}
 
@@ -177,6 +178,24 @@ func egressConfig(cfg config.Serve, list prerender.SiteList, a addresses, log *s
 		}
 	}
 	return c
+}
+
+// sweepInterval is how often expired pages are deleted from the file.
+const sweepInterval = time.Hour
+
+func sweep(ctx context.Context, store *boltstore.Store, log *slog.Logger) {
+	for {
+		if n, err := store.Sweep(ctx); err != nil && ctx.Err() == nil {
+			log.Error("expired pages not deleted", "err", err)
+		} else if n > 0 {
+			log.Info("expired pages deleted", "pages", n)
+		}
+		select {
+		case <-time.After(sweepInterval):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func openStore(dir string) (*boltstore.Store, error) {

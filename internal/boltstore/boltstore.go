@@ -138,6 +138,26 @@ func (s *Store) Delete(_ context.Context, keys ...prerender.Key) error {
 	return err
 }
 
+// Sweep deletes the pages that have expired, and says how many. It is for the file's
+// size: Get returns none of them.
+func (s *Store) Sweep(ctx context.Context) (int, error) {
+	now := s.now()
+	var expired []prerender.Key
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(pagesBucket).ForEach(func(key, record []byte) error {
+			// One that cannot be read is kept, for whoever looks into it.
+			if snap, err := decode(record); err == nil && !snap.Expires.IsZero() && now.After(snap.Expires) {
+				expired = append(expired, prerender.Key(key))
+			}
+			return ctx.Err()
+		})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look for expired pages: %w", err)
+	}
+	return len(expired), s.Delete(ctx, expired...)
+}
+
 // Pages counts the stored pages.
 func (s *Store) Pages() (int, error) {
 	n := 0

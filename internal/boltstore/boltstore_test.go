@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
@@ -57,6 +58,26 @@ func TestPagesSurviveARestart(t *testing.T) {
 	}
 	if n, err := second.Pages(); n != 1 || err != nil {
 		t.Errorf("Pages: got %d, %v, want 1", n, err)
+	}
+}
+
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	old, kept, forever := storetest.Snapshot("old", 10), storetest.Snapshot("kept", 10), storetest.Snapshot("forever", 10)
+	old.Expires, forever.Expires = time.Now().Add(-time.Second), time.Time{}
+	for key, snap := range map[prerender.Key]*prerender.Snapshot{"old": old, "kept": kept, "forever": forever} {
+		if err := s.Put(t.Context(), key, snap); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int{1, 0} {
+		if n, err := s.Sweep(t.Context()); n != want || err != nil {
+			t.Errorf("Sweep: got %d, %v, want %d", n, err, want)
+		}
+	}
+	if n, err := s.Pages(); n != 2 || err != nil {
+		t.Errorf("Pages: got %d, %v, want 2", n, err)
 	}
 }
 
