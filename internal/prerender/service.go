@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 )
 
@@ -97,16 +96,13 @@ func (s *Service) Answer(ctx context.Context, request Request) (*Answer, error) 
 	if err := s.flights.failed(page.Key); err != nil && freshness == Spare {
 		return s.instead(page, snap, err, phases), nil
 	}
-	flight, first := s.flights.join(page.Key, func() (*Snapshot, []Phase, error) {
-		// The flight outlives a client that hangs up: others wait for it, and
-		// the next crawler is glad of it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
-		defer cancel()
-		return s.make(ctx, page, request.Client)
-	})
+	flight, first := s.fly(ctx, page, request.Client)
 	err := flight.wait(ctx, page, request.Patience)
+	if err != nil && freshness == Expired && errors.Is(err, ErrNotAdmitted) {
+		snap, freshness = s.lookup(ctx, page) // the maker has seen an old page, and this service not
+	}
 	switch {
-	case err != nil && ctx.Err() == nil && s.hasOld(ctx, page, err, &snap, freshness):
+	case err != nil && ctx.Err() == nil && freshness != Expired:
 		return s.instead(page, snap, err, append(phases, Phase{"wait", time.Since(start)})), nil
 	case err != nil:
 		return nil, err
@@ -117,13 +113,15 @@ func (s *Service) Answer(ctx context.Context, request Request) (*Answer, error) 
 	}
 }
 
-// hasOld says whether there is an old page to answer in the place of a new one. One
-// that the maker has seen and this service not is looked up again.
-func (s *Service) hasOld(ctx context.Context, page Page, err error, snap **Snapshot, freshness Freshness) bool {
-	if freshness == Expired && errors.Is(err, ErrNotAdmitted) {
-		*snap, freshness = s.lookup(ctx, page)
-	}
-	return freshness != Expired
+// fly has the page made, or finds it being made by this service; first says which.
+// The flight outlives a client that hangs up: others wait for it, and the next
+// crawler is glad of it.
+func (s *Service) fly(ctx context.Context, page Page, client string) (_ *flight, first bool) {
+	return s.flights.join(page.Key, func() (*Snapshot, []Phase, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
+		defer cancel()
+		return s.make(ctx, page, client)
+	})
 }
 
 func (s *Service) instead(page Page, snap *Snapshot, err error, phases []Phase) *Answer {
@@ -134,12 +132,7 @@ func (s *Service) instead(page Page, snap *Snapshot, err error, phases []Phase) 
 
 // Renew renders a page that somebody queued, unless it has been made since.
 func (s *Service) Renew(ctx context.Context, page Page) error {
-	flight, _ := s.flights.join(page.Key, func() (*Snapshot, []Phase, error) {
-		// Crawlers may come to wait for it too, so it does not end with ctx.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
-		defer cancel()
-		return s.make(ctx, page, "")
-	})
+	flight, _ := s.fly(ctx, page, "")
 	err := flight.wait(ctx, page, 0)
 	if errors.Is(err, ErrNotAdmitted) {
 		return nil // once more would be the same again
@@ -281,137 +274,4 @@ func (s *Service) log() *slog.Logger {
 		return s.Log
 	}
 	return slog.Default()
-}
-
-// flights are the renders under way, one a key, and those that have failed a
-// moment ago.
-type flights struct {
-	mu       sync.Mutex
-	byKey    map[Key]*flight
-	failures map[Key]failure
-}
-
-type failure struct {
-	err error
-	at  time.Time
-}
-
-const (
-	// failurePause is for how long a page that cannot be made is not tried again,
-	// while there is an old one.
-	failurePause = 30 * time.Second
-
-	// mostFailures bounds what is remembered of them.
-	mostFailures = 10_000
-
-	// flightMost is after how long a render is taken for lost: a function that was
-	// frozen in the middle of one finds its connection dead when it thaws.
-	flightMost = time.Minute
-)
-
-// failed returns why a page could not be made a moment ago, or nil.
-func (f *flights) failed(key Key) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	last, ok := f.failures[key]
-	if since := wall().Sub(last.at); !ok || since < 0 || since > failurePause {
-		return nil
-	}
-	return last.err
-}
-
-// landed notes how a flight has ended. The caller holds the lock.
-func (f *flights) landed(key Key, err error) {
-	delete(f.failures, key)
-	if err == nil || errors.Is(err, ErrBusy) || errors.Is(err, ErrStopping) || errors.Is(err, ErrLimited) {
-		return
-	}
-	if len(f.failures) >= mostFailures {
-		clear(f.failures)
-	}
-	if f.failures == nil {
-		f.failures = map[Key]failure{}
-	}
-	f.failures[key] = failure{err, wall()}
-}
-
-// wall is the clock on the wall: the monotonic one stands still while a function
-// is frozen.
-func wall() time.Time { return time.Now().Round(0) }
-
-// flight is one render that several requests may wait for. Its fields are to be
-// read after done is closed.
-type flight struct {
-	began  time.Time // by the wall
-	done   chan struct{}
-	snap   *Snapshot
-	phases []Phase
-	err    error
-}
-
-// wait returns when the flight has landed, with its error, or with another that
-// says why nobody waits for it any more.
-func (f *flight) wait(ctx context.Context, page Page, patience time.Duration) error {
-	if patience > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, patience, ErrUnfinished)
-		defer cancel()
-	}
-	select {
-	case <-f.done:
-		return f.err
-	case <-ctx.Done():
-		return fmt.Errorf("wait for %s: %w", page.URL, context.Cause(ctx))
-	}
-}
-
-// join returns the flight of key; first says that it was started by this call.
-func (f *flights) join(key Key, do func() (*Snapshot, []Phase, error)) (_ *flight, first bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if running, ok := f.byKey[key]; ok {
-		if since := wall().Sub(running.began); since >= 0 && since < flightMost {
-			return running, false
-		}
-	}
-	if f.byKey == nil {
-		f.byKey = make(map[Key]*flight)
-	}
-	started := &flight{began: wall(), done: make(chan struct{})}
-	f.byKey[key] = started
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				started.err = fmt.Errorf("render of %s panicked: %v: %w", key, p, ErrRendererDown)
-			}
-			f.mu.Lock()
-			f.landed(key, started.err)
-			if f.byKey[key] == started {
-				delete(f.byKey, key)
-			}
-			f.mu.Unlock()
-			close(started.done)
-		}()
-		started.snap, started.phases, started.err = do()
-	}()
-	return started, true
-}
-
-func (f *flights) wait(ctx context.Context) error {
-	for {
-		f.mu.Lock()
-		var one *flight
-		for _, one = range f.byKey {
-			break
-		}
-		f.mu.Unlock()
-		if one == nil {
-			return nil
-		}
-		select {
-		case <-one.done:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
