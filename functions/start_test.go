@@ -1,13 +1,12 @@
 package functions_test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/stillpage/stillpage/internal/lambdatest"
 )
 
 // BenchmarkStart starts a function until it asks for its first event, which is
@@ -31,24 +30,11 @@ func BenchmarkStart(b *testing.B) {
 // start returns the processor's time that a function has used when it asks for
 // its first event.
 func start(b *testing.B, name string) time.Duration {
-	var once sync.Once
-	asked := make(chan struct{})
-	runtimeAPI := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost { // as an extension, for SIGTERM
-			w.Header().Set("Lambda-Extension-Identifier", "e")
-			w.Write([]byte("{}"))
-			return
-		}
-		if r.URL.Path == "/2018-06-01/runtime/invocation/next" {
-			once.Do(func() { close(asked) })
-		}
-		<-r.Context().Done()
-	}))
-	defer runtimeAPI.Close()
-	defer runtimeAPI.CloseClientConnections()
+	address, asked, stop := lambdatest.AwaitNext()
+	defer stop()
 	cmd := exec.Command(filepath.Join(binaries, name))
 	cmd.Env = []string{
-		"AWS_LAMBDA_RUNTIME_API=" + runtimeAPI.Listener.Addr().String(), "AWS_LAMBDA_FUNCTION_NAME=" + name,
+		"AWS_LAMBDA_RUNTIME_API=" + address, "AWS_LAMBDA_FUNCTION_NAME=" + name,
 		"AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
 		"STILLPAGE_TABLE=t", "STILLPAGE_CONFIG_TABLE=c", "STILLPAGE_BUCKET=b", "STILLPAGE_QUEUE_URL=https://queue.example/q",
 		"STILLPAGE_RENDER_FUNCTION=render", "STILLPAGE_SITES=https://www.example.com",

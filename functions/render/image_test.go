@@ -20,7 +20,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -351,22 +350,9 @@ func TestStart(t *testing.T) {
 
 // start runs the function until it asks for an event.
 func (m *machine) start() time.Duration {
-	asked := make(chan struct{})
-	var once sync.Once
-	runtimeAPI := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost { // as an extension, for SIGTERM
-			w.Header().Set("Lambda-Extension-Identifier", "e")
-			w.Write([]byte("{}"))
-			return
-		}
-		if r.URL.Path == "/2018-06-01/runtime/invocation/next" {
-			once.Do(func() { close(asked) })
-		}
-		<-r.Context().Done()
-	}))
-	defer runtimeAPI.Close()
-	defer runtimeAPI.CloseClientConnections()
-	env := append(m.environment(), "AWS_LAMBDA_RUNTIME_API="+runtimeAPI.Listener.Addr().String(),
+	address, asked, stop := lambdatest.AwaitNext()
+	defer stop()
+	env := append(m.environment(), "AWS_LAMBDA_RUNTIME_API="+address,
 		"AWS_LAMBDA_FUNCTION_NAME=render", "AWS_REGION=us-east-1")
 	command := m.run(names(env))
 	ctx, cancel := context.WithTimeout(m.t.Context(), 30*time.Second)

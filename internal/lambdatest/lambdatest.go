@@ -247,6 +247,28 @@ func (s *Service) serveInvoke(w http.ResponseWriter, r *http.Request) {
 	w.Write(result.Payload)
 }
 
+// AwaitNext serves a Runtime API that has no events: asked is closed when a function
+// that was started with address as AWS_LAMBDA_RUNTIME_API asks for its first.
+func AwaitNext() (address string, asked <-chan struct{}, stop func()) {
+	var once sync.Once
+	first := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost { // as an extension, for SIGTERM
+			w.Header().Set("Lambda-Extension-Identifier", "e")
+			w.Write([]byte("{}"))
+			return
+		}
+		if r.URL.Path == "/2018-06-01/runtime/invocation/next" {
+			once.Do(func() { close(first) })
+		}
+		<-r.Context().Done()
+	}))
+	return server.Listener.Addr().String(), first, func() {
+		server.CloseClientConnections()
+		server.Close()
+	}
+}
+
 // environment is one process of a function, and the Runtime API that it asks.
 type environment struct {
 	cmd    *exec.Cmd

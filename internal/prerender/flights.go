@@ -60,10 +60,6 @@ func (f *flights) landed(key Key, err error) {
 	f.failures[key] = failure{err, wall()}
 }
 
-// wall is the clock on the wall: the monotonic one stands still while a function
-// is frozen.
-func wall() time.Time { return time.Now().Round(0) }
-
 // flight is one render that several requests may wait for. Its fields are to be
 // read after done is closed.
 type flight struct {

@@ -1,6 +1,7 @@
 package prerender
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,11 +76,11 @@ func (s *Service) limit(ctx context.Context, page Page, client string) error {
 	rule := page.Rule.Limits
 	// The client first: what one asks for in vain is not taken from all.
 	if client != "" {
-		if err := s.take(ctx, "client "+client+" "+host, "client "+client, orRate(rule.Client, DefaultClientRate)); err != nil {
+		if err := s.take(ctx, "client "+client+" "+host, "client "+client, cmp.Or(rule.Client, DefaultClientRate)); err != nil {
 			return err
 		}
 	}
-	return s.take(ctx, "site "+host, "site "+host, orRate(rule.Site, DefaultSiteRate))
+	return s.take(ctx, "site "+host, "site "+host, cmp.Or(rule.Site, DefaultSiteRate))
 }
 
 func (s *Service) take(ctx context.Context, name, of string, r Rate) error {
@@ -92,13 +93,6 @@ func (s *Service) take(ctx context.Context, name, of string, r Rate) error {
 		return &LimitedError{of, wait}
 	}
 	return nil
-}
-
-func orRate(r, otherwise Rate) Rate {
-	if r == (Rate{}) {
-		return otherwise
-	}
-	return r
 }
 
 // MemoryLimiter is a Limiter for one instance. The zero value is ready.
@@ -117,10 +111,7 @@ const mostBuckets = 100_000
 func (m *MemoryLimiter) Take(_ context.Context, name string, r Rate) (time.Duration, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := time.Now()
-	if m.Now != nil {
-		now = m.Now()
-	}
+	now := clock(m.Now)
 	if len(m.full) >= mostBuckets {
 		for other, at := range m.full {
 			if !at.After(now) {

@@ -107,12 +107,7 @@ func (p *Purger) site(ctx context.Context, host string) (Site, error) {
 	return Site{Origin: fixed.Origin}, err
 }
 
-func (p *Purger) now() time.Time {
-	if p.Now != nil {
-		return p.Now()
-	}
-	return time.Now()
-}
+func (p *Purger) now() time.Time { return clock(p.Now) }
 
 // hits says whether a snapshot of a page was purged.
 func (p Purge) hits(page Page, snap *Snapshot) bool {

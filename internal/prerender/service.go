@@ -1,6 +1,7 @@
 package prerender
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -262,16 +263,6 @@ func (s *Service) timeout() time.Duration {
 	return DefaultTimeout
 }
 
-func (s *Service) now() time.Time {
-	if s.Now != nil {
-		return s.Now()
-	}
-	return time.Now()
-}
+func (s *Service) now() time.Time { return clock(s.Now) }
 
-func (s *Service) log() *slog.Logger {
-	if s.Log != nil {
-		return s.Log
-	}
-	return slog.Default()
-}
+func (s *Service) log() *slog.Logger { return cmp.Or(s.Log, slog.Default()) }

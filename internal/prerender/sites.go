@@ -1,6 +1,7 @@
 package prerender
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,16 +135,6 @@ func (c *SiteCache) maxAge() time.Duration {
 	return DefaultSiteAge
 }
 
-func (c *SiteCache) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
-}
+func (c *SiteCache) now() time.Time { return clock(c.Now) }
 
-func (c *SiteCache) log() *slog.Logger {
-	if c.Log != nil {
-		return c.Log
-	}
-	return slog.Default()
-}
+func (c *SiteCache) log() *slog.Logger { return cmp.Or(c.Log, slog.Default()) }

@@ -116,16 +116,6 @@ func (s *Studio) put(ctx context.Context, page Page, snap *Snapshot) {
 	}
 }
 
-func (s *Studio) now() time.Time {
-	if s.Now != nil {
-		return s.Now()
-	}
-	return time.Now()
-}
+func (s *Studio) now() time.Time { return clock(s.Now) }
 
-func (s *Studio) log() *slog.Logger {
-	if s.Log != nil {
-		return s.Log
-	}
-	return slog.Default()
-}
+func (s *Studio) log() *slog.Logger { return cmp.Or(s.Log, slog.Default()) }
