@@ -60,6 +60,10 @@ func fidelitySite(t testing.TB, page string) string {
 			w.Header().Set("Content-Type", "text/javascript")
 			io.WriteString(w, `export const text = await (await fetch("/api/module")).text();`)
 		},
+		"/chunk/": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			io.WriteString(w, `window.chunks = (window.chunks || 0) + 1`)
+		},
 		"/worker.js": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/javascript")
 			io.WriteString(w, `onmessage = async (e) => postMessage(await (await fetch("/slow/" + e.data)).text());`)
@@ -98,6 +102,9 @@ var fidelityPages = map[string]string{
 	"timing/worker that fetches": `<script>const w = new Worker("/worker.js"); w.onmessage = (e) => p.append(e.data); w.postMessage("done")</script>`,
 	"timing/streamed body":       `<script>(async () => { const r = (await fetch("/stream")).body.getReader(); let n = 0; for (;;) { const {done} = await r.read(); if (done) break; n++ } setTimeout(() => p.append("done"), 500) })()</script>`,
 	"timing/module":              `<script type="module">const m = await import("/module.js"); p.append(m.text == "module" ? "done" : "")</script>`,
+	"timing/imports in a row":    `<script type="module">for (let i = 0; i < 40; i++) await import("/chunk/" + i); p.append(chunks == 40 ? "done" : "")</script>`,
+	"timing/import after import": `<script>const next = (i) => i < 40 ? import("/chunk/" + i).then(() => next(i + 1)) : p.append("done"); next(0)</script>`,
+	"timing/scripts in a row":    `<script>const next = (i) => { if (i == 40) return p.append("done"); const s = document.createElement("script"); s.src = "/chunk/" + i; s.onload = () => next(i + 1); document.head.append(s) }; next(0)</script>`,
 	"timing/slow script":         `<script src="/slow.js"></script><script>p.append(p.textContent == "slow script" ? " done" : "")</script>`,
 	"timing/window load":         `<img src="/pixel"><link rel=stylesheet href="/style.css"><script>onload = () => p.append("done")</script>`,
 	"timing/image gate":          `<script>const i = new Image(); i.onload = () => i.decode().then(() => p.append("done " + i.naturalWidth)); i.src = "/pixel"</script>`,

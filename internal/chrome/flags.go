@@ -50,6 +50,10 @@ var without = []string{
 	// One more thread on the way of each request: 8 % of a page's CPU time.
 	"BackgroundResourceFetch",
 
+	// Compiles scripts in a thread that the page's clock does not wait for: it ran
+	// out between an import's arrival and its first line.
+	"ScriptStreaming",
+
 	// Advertising, reporting and shared dictionaries, for which every page opens
 	// interfaces to the browser: 3 %.
 	"AcceptCHFrame", "AttributionReportingCrossAppWeb", "BrowsingTopics", "CompressionDictionaryTransport",

@@ -323,7 +323,6 @@
   watchWorker('SharedWorker');
 
   const all = document.getElementsByTagName('*');
-  const readyState = Object.getOwnPropertyDescriptor(Document.prototype, 'readyState').get;
   const textContent = Object.getOwnPropertyDescriptor(Node.prototype, 'textContent').get;
   const NewEvent = win.Event;
   const scrollTo = win.scrollTo.bind(win);
@@ -350,7 +349,7 @@
         dispatch.call(document, new NewEvent('scroll', { bubbles: true }));
       }
       return {
-        elements: all.length, held: win.prerenderReady === false, loading: readyState.call(document) !== 'complete',
+        elements: all.length, held: win.prerenderReady === false,
         watches: watches || listensToScroll || !!win.onscroll || !!document.onscroll,
         traces: touchesStorage || wantsLastWord ||
           !!(win.onunload || win.onbeforeunload || win.onpagehide || document.onvisibilitychange),

@@ -63,8 +63,6 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 	grant := firstGrant
 	elements := -1
 	var calm calm
-	loadingLooks := loadingMost
-	early := false // the clock had run out when the page was still loading
 	for round := 0; round < mostRounds; round++ {
 		late, err := l.grant(ctx, grant)
 		if err != nil {
@@ -80,19 +78,6 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 		if err != nil {
 			// No answer is not "nothing moves": the page has just reloaded itself.
 			elements, grant = -1, nextGrant
-			continue
-		}
-		if page.Loading && loadingLooks > 0 && !l.hasHopeless() {
-			// The clock can run out before the parser has come to the first script.
-			if err := pause(ctx, calmStep); err != nil {
-				return l.timeIsUp(ctx, err)
-			}
-			loadingLooks--
-			elements, grant, round, early = -1, loadingGrant, round-1, true
-			continue
-		}
-		if early { // its life begins now
-			elements, grant, early = -1, firstGrant, false
 			continue
 		}
 		if page.Background && !calm.reached(page) {
@@ -138,11 +123,6 @@ const (
 	calmStep = 20 * time.Millisecond
 	calmSame = 5   // looks: a tenth of a second for what is not counted
 	calmMost = 150 // looks: three seconds
-
-	// A document that is still loading, with no request under way, is looked at for
-	// two seconds; one that a script has opened and not closed is so for ever.
-	loadingMost  = 100 // looks
-	loadingGrant = 100 * time.Millisecond
 )
 
 func (c *calm) reached(page settled) bool {
@@ -166,14 +146,6 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 const heldBack = "window.prerenderReady, which the page left at false"
-
-// hasHopeless says whether requests are under way that are not waited for.
-func (l *load) hasHopeless() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, hopeless := l.pending(time.Now())
-	return hopeless
-}
 
 // isOver says whether the page is not to be shown whatever becomes of it.
 func (l *load) isOver() bool {
@@ -203,7 +175,6 @@ func (l *load) timeIsUp(ctx context.Context, err error) (string, error) {
 type settled struct {
 	Elements int  `json:"elements"`
 	Held     bool `json:"held"`
-	Loading  bool `json:"loading"` // not all of the document, its scripts and images is there
 	Watches  bool `json:"watches"`
 
 	Traces bool `json:"traces"`
