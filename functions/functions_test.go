@@ -538,12 +538,20 @@ func TestPurge(t *testing.T) {
 	}
 	event.RawPath, event.RequestContext.HTTP.Path, event.RequestContext.HTTP.Method = "/v1/purges", "/v1/purges", "POST"
 	event.Headers["content-type"] = "application/json"
-	event.Body = fmt.Sprintf(`{"site":%q,"path":"/news/*"}`, a.front.URL)
-	if text, err = json.Marshal(event); err != nil {
-		t.Fatal(err)
+	order := func(body string) *httptest.ResponseRecorder {
+		t.Helper()
+		event.Body = body
+		if text, err = json.Marshal(event); err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		a.answer(w, httptest.NewRequest("GET", "/", nil), "admin", text)
+		return w
 	}
-	w := httptest.NewRecorder()
-	a.answer(w, httptest.NewRequest("GET", "/", nil), "admin", text)
+	if w := order(fmt.Sprintf(`{"site":%q,"path":"/news/*","dryRun":true}`, a.front.URL)); w.Body.String() != `{"pages":1,"complete":true}`+"\n" {
+		t.Errorf("dry run: got %d %s; log: %s", w.Code, w.Body, a.lambda.Log("admin"))
+	}
+	w := order(fmt.Sprintf(`{"site":%q,"path":"/news/*"}`, a.front.URL))
 	if w.Code != http.StatusNoContent {
 		t.Fatalf("got %d %s; log: %s", w.Code, w.Body, a.lambda.Log("admin"))
 	}

@@ -71,7 +71,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Log: log}
 
 	public.start("router", bots)
-	public.start("admin", admin.Handler(func() admin.Status { return status(started, list, store, renderer) }, &prerender.Purger{Store: store, Fixed: list}, log))
+	public.start("admin", admin.Handler(func() admin.Status { return status(started, list, store, renderer) }, &prerender.Purger{Store: store, Pages: store, Fixed: list}, log))
 	if cfg.HasEdge() {
 		front, err := edge.New(addresses.app, trusted(bots, cfg.Token), log)
 		if err != nil {

@@ -329,13 +329,26 @@ func TestPurge(t *testing.T) {
 		}
 	}
 	version.Store(1)
-	res, err := http.Post(p.admin+"/v1/purges", "application/json", strings.NewReader(fmt.Sprintf(`{"site":%q,"tag":"of-a","hard":true}`, app.URL)))
-	if err != nil {
-		t.Fatal(err)
+	order := func(more string) (status int, body string) {
+		t.Helper()
+		res, err := http.Post(p.admin+"/v1/purges", "application/json", strings.NewReader(fmt.Sprintf(`{"site":%q,%s}`, app.URL, more)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(text)
 	}
-	res.Body.Close()
-	if res.StatusCode != http.StatusNoContent {
-		t.Fatalf("purge: got %s", res.Status)
+	for purge, pages := range map[string]int{`"tag":"of-a"`: 1, `"path":"/*"`: 2, `"path":"/b","hard":true`: 1, `"tag":"of"`: 0} {
+		if status, body := order(purge + `,"dryRun":true`); status != 200 || body != fmt.Sprintf(`{"pages":%d,"complete":true}`+"\n", pages) {
+			t.Errorf("dry run of %s: got %d %s, want %d pages", purge, status, body, pages)
+		}
+	}
+	if status, body := order(`"tag":"of-a","hard":true`); status != http.StatusNoContent {
+		t.Fatalf("purge: got %d %s", status, body)
 	}
 	got := get(t, "GET", p.router+"/"+app.URL+"/a", bot)
 	for deadline := time.Now().Add(20 * time.Second); got.cache() == "hit" && time.Now().Before(deadline); { // it reads its sites every second

@@ -31,7 +31,7 @@ func main() {
 	started := time.Now()
 	db := awsclients.DynamoDB()
 	store := &dynamo.Store{Client: db, Table: cfg.Table}
-	purger := &prerender.Purger{Store: &dynamo.Sites{Client: db, Table: cfg.ConfigTable, Log: log}, Fixed: cfg.Sites}
+	purger := &prerender.Purger{Store: &dynamo.Sites{Client: db, Table: cfg.ConfigTable, Log: log}, Pages: store, Fixed: cfg.Sites}
 	status := func() admin.Status {
 		s := admin.Status{
 			Version: version, StartedAt: started.UTC().Truncate(time.Second), UptimeSeconds: int64(time.Since(started) / time.Second),

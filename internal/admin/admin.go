@@ -25,7 +25,7 @@ type Status struct {
 //
 //	GET  /healthz    200, or 503 and the status's faults as text
 //	GET  /v1/status  Status
-//	POST /v1/purges  {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false}
+//	POST /v1/purges  {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false, "dryRun": false}
 //
 // status is called for each request.
 func Handler(status func() Status, purger Purger, log *slog.Logger) http.Handler {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"time"
 
 	"github.com/stillpage/stillpage/internal/prerender"
 )
@@ -18,15 +19,40 @@ type purgeOrder struct {
 	Path string           `json:"path"`
 	Tag  string           `json:"tag"`
 	Hard bool             `json:"hard"`
+
+	// DryRun counts the pages that would be hit, and does nothing.
+	DryRun bool `json:"dryRun"`
 }
+
+// purgeCount answers a dry run. Complete is false when the time was up first.
+type purgeCount struct {
+	Pages    int  `json:"pages"`
+	Complete bool `json:"complete"`
+}
+
+// countTime bounds a dry run: API Gateway waits for 30 s.
+const countTime = 20 * time.Second
 
 // Purger is the core's side of purges.
 type Purger interface {
 	Purge(ctx context.Context, host string, p prerender.Purge) error
+
+	// Count says how many stored pages a purge would hit.
+	Count(ctx context.Context, host string, p prerender.Purge) (int, error)
 }
 
 // maxOrder bounds a body: a path and a tag, and some room.
 const maxOrder = 16 << 10
+
+func countPages(ctx context.Context, purger Purger, host string, p prerender.Purge) (purgeCount, error) {
+	ctx, cancel := context.WithTimeout(ctx, countTime)
+	defer cancel()
+	n, err := purger.Count(ctx, host, p)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return purgeCount{Pages: n}, nil
+	}
+	return purgeCount{n, true}, err
+}
 
 // purge serves POST /v1/purges.
 func purge(purger Purger, log *slog.Logger) http.HandlerFunc {
@@ -46,10 +72,16 @@ func purge(purger Purger, log *slog.Logger) http.HandlerFunc {
 			err = errors.New("site is missing")
 		}
 		if err != nil {
-			http.Error(w, fmt.Sprintf(`the body must be like {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false}: %v`, err), http.StatusBadRequest)
+			http.Error(w, fmt.Sprintf(`the body must be like {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false, "dryRun": false}: %v`, err), http.StatusBadRequest)
 			return
 		}
-		err = purger.Purge(r.Context(), order.Site.Host, prerender.Purge{Path: order.Path, Tag: order.Tag, Hard: order.Hard})
+		wanted := prerender.Purge{Path: order.Path, Tag: order.Tag, Hard: order.Hard}
+		var count purgeCount
+		if order.DryRun {
+			count, err = countPages(r.Context(), purger, order.Site.Host, wanted)
+		} else {
+			err = purger.Purge(r.Context(), order.Site.Host, wanted)
+		}
 		switch {
 		case errors.Is(err, prerender.ErrSiteUnknown):
 			http.Error(w, err.Error(), http.StatusNotFound)
@@ -57,6 +89,12 @@ func purge(purger Purger, log *slog.Logger) http.HandlerFunc {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		case errors.Is(err, prerender.ErrConflict):
 			http.Error(w, err.Error(), http.StatusConflict)
+		case err != nil && order.DryRun:
+			log.ErrorContext(r.Context(), "pages not counted", "site", order.Site, "err", err)
+			http.Error(w, "the pages could not be counted; the log says why", http.StatusServiceUnavailable)
+		case order.DryRun:
+			w.Header().Set("Content-Type", "application/json")
+			json.NewEncoder(w).Encode(count)
 		case err != nil:
 			log.ErrorContext(r.Context(), "not purged", "site", order.Site, "err", err)
 			http.Error(w, "the purge could not be stored; the log says why", http.StatusServiceUnavailable)

@@ -24,6 +24,34 @@ func (p *purger) Purge(_ context.Context, host string, purge prerender.Purge) er
 	return p.err
 }
 
+func (p *purger) Count(_ context.Context, host string, purge prerender.Purge) (int, error) {
+	p.host, p.got = host, purge
+	return 12, p.err
+}
+
+func TestDryRun(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		err  error
+		want int
+		text string
+	}{
+		"good":       {want: 200, text: `{"pages":12,"complete":true}`},
+		"no time":    {err: context.DeadlineExceeded, want: 200, text: `{"pages":12,"complete":false}`},
+		"bad path":   {err: prerender.ErrURLInvalid, want: 400},
+		"store down": {err: errors.New("dynamodb at 10.0.0.1"), want: 503, text: "could not be counted; the log says why"},
+	} {
+		p := &purger{err: tt.err}
+		r := httptest.NewRequest("POST", "/v1/purges", strings.NewReader(`{"site":"https://a.example","path":"/blog/*","dryRun":true}`))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		admin.Handler(nil, p, slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
+		if w.Code != tt.want || !strings.Contains(w.Body.String(), tt.text) || strings.Contains(w.Body.String(), "10.0.0.1") {
+			t.Errorf("%s: got %d %q, want %d %q", name, w.Code, w.Body, tt.want, tt.text)
+		}
+	}
+}
+
 func TestPurges(t *testing.T) {
 	t.Parallel()
 	const good = `{"site":"https://A.example","path":"/blog/*","tag":"t","hard":true}`

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -76,25 +77,39 @@ func DynamoDB(t testing.TB) *dynamodb.Client {
 // the test.
 func Table(t testing.TB) string {
 	t.Helper()
-	return table(t, types.KeySchemaElement{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash})
+	return table(t, []types.KeySchemaElement{hashKey("pk")}, types.GlobalSecondaryIndex{
+		IndexName: aws.String("site"), KeySchema: []types.KeySchemaElement{hashKey("site"), rangeKey("place")},
+		Projection: &types.Projection{ProjectionType: types.ProjectionTypeInclude, NonKeyAttributes: []string{"listed"}},
+	})
+}
+
+func hashKey(name string) types.KeySchemaElement {
+	return types.KeySchemaElement{AttributeName: &name, KeyType: types.KeyTypeHash}
+}
+
+func rangeKey(name string) types.KeySchemaElement {
+	return types.KeySchemaElement{AttributeName: &name, KeyType: types.KeyTypeRange}
 }
 
 // ConfigTable does the same for the table of the configuration.
 func ConfigTable(t testing.TB) string {
 	t.Helper()
-	return table(t, types.KeySchemaElement{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
-		types.KeySchemaElement{AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange})
+	return table(t, []types.KeySchemaElement{hashKey("pk"), rangeKey("sk")})
 }
 
-func table(t testing.TB, keys ...types.KeySchemaElement) string {
+func table(t testing.TB, keys []types.KeySchemaElement, indexes ...types.GlobalSecondaryIndex) string {
 	t.Helper()
 	db, name := DynamoDB(t), "table-"+rand.Text()
 	var attributes []types.AttributeDefinition
-	for _, key := range keys {
+	all := slices.Clone(keys)
+	for _, index := range indexes {
+		all = append(all, index.KeySchema...)
+	}
+	for _, key := range all {
 		attributes = append(attributes, types.AttributeDefinition{AttributeName: key.AttributeName, AttributeType: types.ScalarAttributeTypeS})
 	}
 	_, err := db.CreateTable(t.Context(), &dynamodb.CreateTableInput{
-		TableName: &name, BillingMode: types.BillingModePayPerRequest, AttributeDefinitions: attributes, KeySchema: keys,
+		TableName: &name, BillingMode: types.BillingModePayPerRequest, AttributeDefinitions: attributes, KeySchema: keys, GlobalSecondaryIndexes: indexes,
 	})
 	if err != nil {
 		t.Fatalf("create table: %v", err)

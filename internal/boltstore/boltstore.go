@@ -4,6 +4,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -92,7 +93,7 @@ func (s *Store) Get(_ context.Context, key prerender.Key) (*prerender.Snapshot, 
 			return prerender.ErrNotFound
 		}
 		var err error
-		if snap, err = decode(record); err == nil && !snap.Expires.IsZero() && s.now().After(snap.Expires) {
+		if snap, err = decode(record); err == nil && snap.Forgotten(s.now()) {
 			return prerender.ErrNotFound
 		}
 		if err == nil {
@@ -125,6 +126,33 @@ func (s *Store) Put(_ context.Context, key prerender.Key, snap *prerender.Snapsh
 	return nil
 }
 
+// List implements prerender.Store, in the order of the keys' bytes. It reads what is
+// there when it begins.
+func (s *Store) List(ctx context.Context, site prerender.Origin, after prerender.Key, found func(prerender.Listed) bool) error {
+	prefix, now := []byte(site.String()+"/"), s.now()
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		pages := tx.Bucket(pagesBucket).Cursor()
+		key, record := pages.Seek([]byte(max(string(prefix), string(after))))
+		for ; bytes.HasPrefix(key, prefix); key, record = pages.Next() {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			snap, err := decode(record)
+			if err != nil || string(key) <= string(after) || snap.Forgotten(now) {
+				continue // one that cannot be read is kept, for whoever looks into it
+			}
+			if !found(snap.Listed(prerender.Key(key))) {
+				return nil
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list pages of %s: %w", site, err)
+	}
+	return nil
+}
+
 // Delete implements prerender.Store.
 func (s *Store) Delete(_ context.Context, keys ...prerender.Key) error {
 	err := s.db.Batch(func(tx *bbolt.Tx) error {
@@ -146,7 +174,7 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 	err := s.db.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket(pagesBucket).ForEach(func(key, record []byte) error {
 			// One that cannot be read is kept, for whoever looks into it.
-			if snap, err := decode(record); err == nil && !snap.Expires.IsZero() && now.After(snap.Expires) {
+			if snap, err := decode(record); err == nil && snap.Forgotten(now) {
 				expired = append(expired, prerender.Key(key))
 			}
 			return ctx.Err()

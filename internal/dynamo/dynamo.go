@@ -7,7 +7,8 @@
 // "expires". An item is one of
 //
 //	page#<hash>   key, fence, meta, the snapshot's JSON without its body, and gzip, the
-//	              body, or object, its name in Bodies
+//	              body, or object, its name in Bodies; site and place, by which the
+//	              index of this name lists it, and listed, all that it holds beside
 //	lease#<hash>  key, owner, until (ms), fence
 //	limit#<hash>  full (µs): when a bucket of Take will be full again
 //
@@ -36,6 +37,7 @@ import (
 type Client interface {
 	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
 	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
+	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
 	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
 	BatchWriteItem(context.Context, *dynamodb.BatchWriteItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchWriteItemOutput, error)
 }
@@ -80,7 +82,7 @@ func (s *Store) Get(ctx context.Context, key prerender.Key) (*prerender.Snapshot
 		return nil, fmt.Errorf("get page %.200q: %w", key, err)
 	}
 	// DynamoDB deletes what has expired within days.
-	if !snap.Expires.IsZero() && s.now().After(snap.Expires) {
+	if snap.Forgotten(s.now()) {
 		return nil, fmt.Errorf("get page %.200q, which has expired: %w", key, prerender.ErrNotFound)
 	}
 	if object != "" {
@@ -180,11 +182,18 @@ func encode(key prerender.Key, snap *prerender.Snapshot) (item map[string]types.
 	item["key"] = text(string(key))
 	item["meta"] = text(string(meta))
 	item["fence"] = number(snap.Fence)
+	listed, err := json.Marshal(snap.Listed(key))
+	if err != nil {
+		return nil, 0, err
+	}
+	if site := key.Site(); site != "" {
+		item["site"], item["place"], item["listed"] = text(site), text(place(key)), text(string(listed))
+	}
 	if !snap.Expires.IsZero() {
 		item["expires"] = number(snap.Expires.Unix())
 	}
 	const fixed = 500 // names, hash, numbers
-	return item, fixed + len(key) + len(meta), nil
+	return item, fixed + 3*len(key) + len(meta) + len(listed), nil
 }
 
 func decode(item map[string]types.AttributeValue) (_ *prerender.Snapshot, object string, err error) {
@@ -199,8 +208,12 @@ func decode(item map[string]types.AttributeValue) (_ *prerender.Snapshot, object
 }
 
 func itemKey(kind string, key prerender.Key) map[string]types.AttributeValue {
-	hash := sha256.Sum256([]byte(key))
-	return map[string]types.AttributeValue{"pk": text(kind + "#" + base64.RawURLEncoding.EncodeToString(hash[:]))}
+	return map[string]types.AttributeValue{"pk": text(kind + "#" + hash(key))}
+}
+
+func hash(key prerender.Key) string {
+	sum := sha256.Sum256([]byte(key))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }

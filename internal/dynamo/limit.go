@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,6 +41,24 @@ func (s *Store) Take(ctx context.Context, name string, r prerender.Rate) (time.D
 		}
 	}
 	return r.Interval(), nil
+}
+
+// mostLooks is how many places Enter looks at, a write each.
+const mostLooks = 10
+
+// Enter implements prerender.Limiter: each place is a lease.
+func (s *Store) Enter(ctx context.Context, name string, places int, d time.Duration) (func(context.Context) error, error) {
+	order := rand.Perm(places)
+	for _, i := range order[:min(places, mostLooks)] {
+		lease, err := s.Acquire(ctx, prerender.Key(fmt.Sprintf("place %d of %s", i, name)), d)
+		if err == nil {
+			return func(ctx context.Context) error { return s.Release(ctx, lease) }, nil
+		}
+		if !errors.Is(err, prerender.ErrLeased) {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%d places of %s: %w", places, name, prerender.ErrLimited)
 }
 
 // errFull: the condition of an update was not met.

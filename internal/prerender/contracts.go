@@ -18,6 +18,11 @@ type Store interface {
 	// that was made under a later lease, it stays, and the error is ErrSuperseded.
 	Put(ctx context.Context, key Key, s *Snapshot) error
 
+	// List calls found for the snapshots of a site whose keys come after one, in an
+	// order that is always the same, until it returns false. What has expired is left
+	// out; what is put or deleted meanwhile may be.
+	List(ctx context.Context, site Origin, after Key, found func(Listed) bool) error
+
 	// Delete removes the snapshots of any number of keys. One that is not there is
 	// no error. After an error, some may be gone.
 	Delete(ctx context.Context, keys ...Key) error

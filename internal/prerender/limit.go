@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,6 +19,11 @@ type Limiter interface {
 	// Take takes one of what a rate allows under a name. A wait above zero: there is
 	// none, and that long until there is.
 	Take(ctx context.Context, name string, r Rate) (wait time.Duration, err error)
+
+	// Enter takes one of a number of places under a name, for d at most, or returns
+	// ErrLimited. It may do so although one of the last places is free. leave gives it
+	// back.
+	Enter(ctx context.Context, name string, places int, d time.Duration) (leave func(context.Context) error, err error)
 }
 
 // Rate is a token bucket.
@@ -30,12 +37,26 @@ type Rate struct {
 // Interval is the time in which one more is allowed.
 func (r Rate) Interval() time.Duration { return time.Minute / time.Duration(max(1, r.PerMinute)) }
 
-// LimitRule bounds renders. Pages that are stored count for nothing.
+// LimitRule bounds renders, and the requests of a client. Pages that are stored count
+// for nothing but Requests.
 type LimitRule struct {
 	// Site is for all renders of the site, Client for those of a client: a crawler's
 	// network. Zero: DefaultSiteRate and DefaultClientRate.
 	Site   Rate `json:"site,omitzero"`
 	Client Rate `json:"client,omitzero"`
+
+	// Concurrency is how many renders of the site there may be at once. Zero: as many
+	// as there are places for all sites.
+	Concurrency int `json:"concurrency,omitempty"`
+
+	// NotFound is how many addresses in a directory may turn out to lead nowhere (404,
+	// 410), and four times that in all of the site. When there are more, pages there
+	// that are not stored are not rendered for a minute. Zero: DefaultNotFoundRate.
+	NotFound Rate `json:"notFound,omitzero"`
+
+	// Requests is for all requests of a client, whatever is answered, at each
+	// instance. Zero: DefaultRequestRate.
+	Requests Rate `json:"requests,omitzero"`
 }
 
 var (
@@ -45,7 +66,17 @@ var (
 	// DefaultClientRate lets a crawler have 170,000 new pages a day, which cost less
 	// than ten dollars; what asks for more has made addresses up.
 	DefaultClientRate = Rate{PerMinute: 120, Burst: 120}
+
+	// DefaultNotFoundRate lets a crawler look at a thousand dead links of an old site
+	// within minutes, and costs a dollar a day where somebody makes addresses up.
+	DefaultNotFoundRate = Rate{PerMinute: 60, Burst: 600}
+
+	// DefaultRequestRate is a hundred a second: no crawler asks as much of a site.
+	DefaultRequestRate = Rate{PerMinute: 6000, Burst: 6000}
 )
+
+// placeWait is when to ask again where all places are taken: after some renders.
+const placeWait = 10 * time.Second
 
 // ErrLimited: as much was rendered as is allowed. As a LimitedError it says when
 // there is more.
@@ -58,7 +89,7 @@ type LimitedError struct {
 }
 
 func (e *LimitedError) Error() string {
-	return fmt.Sprintf("the renders of %s are used up, more in %v", e.Of, e.Wait.Round(time.Second))
+	return fmt.Sprintf("the %s are used up, more in %v", e.Of, e.Wait.Round(time.Second))
 }
 
 // Is says that it is an ErrLimited.
@@ -76,11 +107,49 @@ func (s *Service) limit(ctx context.Context, page Page, client string) error {
 	rule := page.Rule.Limits
 	// The client first: what one asks for in vain is not taken from all.
 	if client != "" {
-		if err := s.take(ctx, "client "+client+" "+host, "client "+client, cmp.Or(rule.Client, DefaultClientRate)); err != nil {
+		if err := s.take(ctx, "client "+client+" "+host, "renders of client "+client, cmp.Or(rule.Client, DefaultClientRate)); err != nil {
 			return err
 		}
 	}
-	return s.take(ctx, "site "+host, "site "+host, cmp.Or(rule.Site, DefaultSiteRate))
+	return s.take(ctx, "site "+host, "renders of site "+host, cmp.Or(rule.Site, DefaultSiteRate))
+}
+
+// enter takes one of the site's places, if it has a number of them.
+func (s *Service) enter(ctx context.Context, page Page) (leave func(), err error) {
+	places, host := page.Rule.Limits.Concurrency, page.Site.Origin.Host
+	if s.Limiter == nil || places <= 0 {
+		return func() {}, nil
+	}
+	entering, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	left, err := s.Limiter.Enter(entering, "site "+host, places, s.timeout()+leaseReserve)
+	if errors.Is(err, ErrLimited) {
+		return nil, &LimitedError{"places of site " + host, placeWait}
+	}
+	if err != nil {
+		s.log().ErrorContext(ctx, "limits do not answer; rendering without", "of", "places of site "+host, "err", err)
+		return func() {}, nil
+	}
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseReserve)
+		defer cancel()
+		if err := left(ctx); err != nil {
+			s.log().WarnContext(ctx, "place not given back; it will run out", "of", host, "err", err)
+		}
+	}, nil
+}
+
+// flooded says whether a client asks for more than any does. Each instance counts
+// for itself: a count that all share would cost more than the answers.
+func (s *Service) flooded(ctx context.Context, r Request) error {
+	if r.Client == "" {
+		return nil
+	}
+	rate := cmp.Or(r.Page.Rule.Limits.Requests, DefaultRequestRate)
+	if wait, _ := s.requests.Take(ctx, r.Client+" "+r.Page.Site.Origin.Host, rate); wait > 0 {
+		return &LimitedError{"requests of client " + r.Client, max(wait, time.Second)}
+	}
+	return nil
 }
 
 func (s *Service) take(ctx context.Context, name, of string, r Rate) error {
@@ -100,8 +169,9 @@ type MemoryLimiter struct {
 	// Now is its clock. Nil means time.Now.
 	Now func() time.Time
 
-	mu   sync.Mutex
-	full map[string]time.Time // when a bucket is full again: GCRA's theoretical arrival time
+	mu     sync.Mutex
+	full   map[string]time.Time    // when a bucket is full again: GCRA's theoretical arrival time
+	places map[string][]*time.Time // until when those that are taken are
 }
 
 // mostBuckets bounds what is remembered; buckets that are full need not be.
@@ -113,10 +183,13 @@ func (m *MemoryLimiter) Take(_ context.Context, name string, r Rate) (time.Durat
 	defer m.mu.Unlock()
 	now := clock(m.Now)
 	if len(m.full) >= mostBuckets {
-		for other, at := range m.full {
-			if !at.After(now) {
-				delete(m.full, other)
+		maps.DeleteFunc(m.full, func(_ string, at time.Time) bool { return !at.After(now) })
+		// Some are forgotten, so that it is not done at each call.
+		for other := range m.full {
+			if len(m.full) <= mostBuckets/2 {
+				break
 			}
+			delete(m.full, other)
 		}
 	}
 	if m.full == nil {
@@ -132,4 +205,30 @@ func (m *MemoryLimiter) Take(_ context.Context, name string, r Rate) (time.Durat
 	}
 	m.full[name] = full.Add(r.Interval())
 	return 0, nil
+}
+
+// Enter implements Limiter.
+func (m *MemoryLimiter) Enter(_ context.Context, name string, places int, d time.Duration) (func(context.Context) error, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := clock(m.Now)
+	taken := slices.DeleteFunc(m.places[name], func(until *time.Time) bool { return !until.After(now) })
+	if len(taken) >= places {
+		m.places[name] = taken
+		return nil, fmt.Errorf("%d places of %s: %w", places, name, ErrLimited)
+	}
+	until := now.Add(d)
+	if m.places == nil {
+		m.places = map[string][]*time.Time{}
+	}
+	m.places[name] = append(taken, &until)
+	return func(context.Context) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.places[name] = slices.DeleteFunc(m.places[name], func(other *time.Time) bool { return other == &until })
+		if len(m.places[name]) == 0 {
+			delete(m.places, name)
+		}
+		return nil
+	}, nil
 }

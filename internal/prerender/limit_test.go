@@ -117,10 +117,190 @@ func TestLimiterDown(t *testing.T) {
 	t.Parallel()
 	s, _, _ := service(&browser{do: ok})
 	s.Limiter = brokenLimiter{}
-	want(t, s, page(t, "/"), prerender.Miss, "render 1")
+	p := page(t, "/")
+	p.Rule.Limits.Concurrency = 1
+	want(t, s, p, prerender.Miss, "render 1")
+}
+
+// A site has so many renders at once, whoever asks.
+func TestSiteConcurrency(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := &browser{do: func(ctx context.Context, n int) (*prerender.Rendering, error) {
+			time.Sleep(3 * time.Second)
+			return ok(ctx, n)
+		}}
+		limiter := &prerender.MemoryLimiter{}
+		var services [2]*prerender.Service // that share a limiter
+		for i := range services {
+			services[i], _, _ = service(b)
+			services[i].Limiter = limiter
+		}
+		ask := func(round string) (made, limited int) {
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			for i := range 10 {
+				p := page(t, fmt.Sprint("/", round, i))
+				p.Rule.Limits.Concurrency = 3
+				wg.Go(func() {
+					_, err := services[i%2].Answer(t.Context(), prerender.Request{Page: p})
+					mu.Lock()
+					defer mu.Unlock()
+					var full *prerender.LimitedError
+					switch {
+					case err == nil:
+						made++
+					case errors.As(err, &full) && full.Wait > 0:
+						limited++
+					default:
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			return made, limited
+		}
+		for _, round := range []string{"a", "b"} { // the places are given back
+			if made, limited := ask(round); made != 3 || limited != 7 {
+				t.Errorf("round %s: %d made and %d refused, want 3 and 7", round, made, limited)
+			}
+		}
+	})
+}
+
+// A client that floods an instance with requests is refused, stored pages or not;
+// the others are not.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := service(&browser{do: ok})
+		p := page(t, "/")
+		want(t, s, p, prerender.Miss, "render 1")
+		answered, refused := 0, 0
+		for i := range 20_000 { // a thousand a second
+			_, err := s.Answer(t.Context(), prerender.Request{Page: p, Client: "flood"})
+			if errors.Is(err, prerender.ErrLimited) {
+				refused++
+			} else if err == nil {
+				answered++
+			} else {
+				t.Fatal(err)
+			}
+			if i%100 == 0 {
+				if _, err := s.Answer(t.Context(), prerender.Request{Page: p, Client: "modest"}); err != nil {
+					t.Fatalf("a client that asks ten times a second: %v", err)
+				}
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if want := 6000 + 20*100; answered < want-2 || answered > want+2 || answered+refused != 20_000 {
+			t.Errorf("%d answers and %d refusals, want %d answers", answered, refused, want)
+		}
+	})
+}
+
+// What an attack costs that makes addresses up: a thousand networks, each asking
+// once a minute, for ten minutes.
+func TestBillOfMadeUpAddresses(t *testing.T) {
+	t.Parallel()
+	const networks, minutes = 1000, 10
+	for name, tt := range map[string]struct {
+		address func(n int) string
+		prepare func(*prerender.Service, *prerender.Rule)
+		most    int
+	}{
+		"paths, nothing set":        {func(n int) string { return fmt.Sprint("/shop/", n) }, func(s *prerender.Service, _ *prerender.Rule) { s.Limiter = nil }, networks * minutes},
+		"paths":                     {func(n int) string { return fmt.Sprint("/shop/", n) }, nil, 600 + 60*minutes},
+		"paths in made-up paths":    {func(n int) string { return fmt.Sprintf("/%d/%d", n, n) }, nil, 4 * (600 + 60*minutes)},
+		"queries, nothing set":      {func(n int) string { return fmt.Sprint("/?x=", n) }, func(s *prerender.Service, _ *prerender.Rule) { s.Limiter = nil }, networks * minutes},
+		"queries, not kept":         {func(n int) string { return fmt.Sprint("/?x=", n) }, func(_ *prerender.Service, r *prerender.Rule) { r.Query.Keep = []string{"page"} }, 1},
+		"queries of tracking links": {func(n int) string { return fmt.Sprint("/?utm_source=", n) }, nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := &browser{do: func(ctx context.Context, n int) (*prerender.Rendering, error) {
+					r, err := ok(ctx, n)
+					r.Status = 404
+					return r, err
+				}}
+				s, _, _ := service(b)
+				s.Limiter = &prerender.MemoryLimiter{}
+				site := prerender.Site{Origin: prerender.Origin{Scheme: "https", Host: "a.example"}}
+				if tt.prepare != nil {
+					rule := prerender.Rule{}
+					tt.prepare(s, &rule)
+					site.Settings.Query = &rule.Query
+				}
+				for n := range networks * minutes {
+					p, err := site.Page(tt.address(n), prerender.Viewer{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := s.Answer(t.Context(), prerender.Request{Page: p, Client: fmt.Sprint(n % networks)}); err != nil && !errors.Is(err, prerender.ErrLimited) {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Minute / networks)
+				}
+				t.Logf("%d renders", b.renders.Load())
+				if n := int(b.renders.Load()); n > tt.most || n < tt.most/3 {
+					t.Errorf("%d renders of %d requests, want at most %d", n, networks*minutes, tt.most)
+				}
+			})
+		})
+	}
+}
+
+// Where too many addresses lead nowhere, what is stored is answered all the same, and
+// other directories do not notice; after a pause it is tried again.
+func TestTooManyNotFound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		status := 200
+		s, _, _ := service(&browser{do: func(ctx context.Context, n int) (*prerender.Rendering, error) {
+			r, err := ok(ctx, n)
+			r.Status = status
+			return r, err
+		}})
+		s.Limiter = &prerender.MemoryLimiter{}
+		ask := func(path string) error {
+			p := page(t, path)
+			p.Rule.Limits.NotFound = prerender.Rate{PerMinute: 1, Burst: 5}
+			_, err := s.Answer(t.Context(), prerender.Request{Page: p})
+			return err
+		}
+		good := func(path string) {
+			t.Helper()
+			if err := ask(path); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		good("/a/page")
+		status = 404
+		for i := range 6 {
+			good(fmt.Sprint("/a/wrong-", i))
+		}
+		var limited *prerender.LimitedError
+		if err := ask("/a/other"); !errors.As(err, &limited) || limited.Wait <= 0 || limited.Wait > time.Minute {
+			t.Errorf("got %v, want a wait of a minute at most", err)
+		}
+		good("/a/page")
+		good("/a/wrong-1")
+		good("/b/other")
+		time.Sleep(time.Minute + time.Second)
+		good("/a/other")
+		time.Sleep(prerender.DefaultSuccess.Fresh)
+		if err := ask("/a/new"); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 type brokenLimiter struct{}
+
+func (brokenLimiter) Enter(context.Context, string, int, time.Duration) (func(context.Context) error, error) {
+	return nil, errors.New("down")
+}
 
 func (brokenLimiter) Take(context.Context, string, prerender.Rate) (time.Duration, error) {
 	return 0, errors.New("down")

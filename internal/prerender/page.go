@@ -19,6 +19,28 @@ const MaxURL = 8192
 // all pages below a path share a prefix.
 type Key string
 
+// Site returns the site's origin as text. Empty: it is no page's key.
+func (k Key) Site() string {
+	scheme := strings.Index(string(k), "://")
+	if scheme < 0 {
+		return ""
+	}
+	host := scheme + len("://")
+	if path := strings.IndexByte(string(k[host:]), '/'); path >= 0 {
+		return string(k[:host+path])
+	}
+	return ""
+}
+
+// Path returns the page's path in normal form.
+func (k Key) Path() string {
+	path := string(k[len(k.Site()):])
+	if end := strings.IndexAny(path, "?# "); end >= 0 {
+		path = path[:end]
+	}
+	return path
+}
+
 // Viewer is who asks for a page, as far as it may make a difference.
 type Viewer struct {
 	Device         Device

@@ -64,6 +64,9 @@ func (s Site) WithPurge(p Purge, now time.Time) (Site, error) {
 type Purger struct {
 	Store SiteStore
 
+	// Pages are what Count looks at.
+	Pages Store
+
 	// Fixed are sites that need no store. One that is purged is stored from then on.
 	Fixed SiteList
 
@@ -109,18 +112,36 @@ func (p *Purger) site(ctx context.Context, host string) (Site, error) {
 
 func (p *Purger) now() time.Time { return clock(p.Now) }
 
-// hits says whether a snapshot of a page was purged.
-func (p Purge) hits(page Page, snap *Snapshot) bool {
-	return snap.SiteVersion < p.Version &&
-		(p.Path == "" || matchPath(p.Path, page.path())) &&
-		(p.Tag == "" || slices.Contains(snap.Tags, p.Tag))
+// Count says how many stored pages a purge would hit now. When the context ends
+// before all were looked at, it is how many of those, and the context's error.
+func (p *Purger) Count(ctx context.Context, host string, purge Purge) (int, error) {
+	site, err := p.site(ctx, host)
+	if err != nil {
+		return 0, err
+	}
+	if site, err = site.WithPurge(purge, p.now()); err != nil {
+		return 0, err
+	}
+	purge, n := site.Purges[len(site.Purges)-1], 0
+	err = p.Pages.List(ctx, site.Origin, "", func(l Listed) bool {
+		if purge.hits(l.Key, l.SiteVersion, l.Tags) {
+			n++
+		}
+		return true
+	})
+	return n, err
+}
+
+// hits says whether a snapshot was purged that was made under a version of the site.
+func (p Purge) hits(key Key, version int64, tags []string) bool {
+	return version < p.Version && (p.Path == "" || matchPath(p.Path, key.Path())) && (p.Tag == "" || slices.Contains(tags, p.Tag))
 }
 
 // freshness tells what may be done with a snapshot of the page now.
 func (p Page) freshness(snap *Snapshot, now time.Time) Freshness {
 	f := snap.Freshness(p.Rule.Lifetime(snap.Status, snap.Header), now)
 	for _, purge := range p.Site.Purges {
-		if purge.hits(p, snap) {
+		if purge.hits(p.Key, snap.SiteVersion, snap.Tags) {
 			if purge.Hard {
 				return Expired
 			}
@@ -128,15 +149,6 @@ func (p Page) freshness(snap *Snapshot, now time.Time) Freshness {
 		}
 	}
 	return f
-}
-
-// path returns the page's path in normal form.
-func (p Page) path() string {
-	path := strings.TrimPrefix(string(p.Key), p.Site.Origin.String())
-	if end := strings.IndexAny(path, "?# "); end >= 0 {
-		path = path[:end]
-	}
-	return path
 }
 
 // Tags are bounded, as those of CDNs are.

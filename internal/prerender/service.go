@@ -36,7 +36,9 @@ type Service struct {
 	// Log gets what goes wrong beside an answer. Nil means slog.Default().
 	Log *slog.Logger
 
-	flights flights
+	flights   flights
+	notFounds notFounds
+	requests  MemoryLimiter
 }
 
 // DefaultTimeout leaves a reserve below the 20 s after which clients of
@@ -82,6 +84,9 @@ type Request struct {
 // Answer returns the page. Its errors are the sentinels of errors.go, wrapped.
 func (s *Service) Answer(ctx context.Context, request Request) (*Answer, error) {
 	page := request.Page
+	if err := s.flooded(ctx, request); err != nil {
+		return nil, fmt.Errorf("page %s: %w", page.URL, err)
+	}
 	start := time.Now()
 	snap, freshness := s.lookup(ctx, page)
 	phases := []Phase{{"store", time.Since(start)}}
@@ -177,29 +182,30 @@ func (s *Service) make(ctx context.Context, page Page, client string) (*Snapshot
 	for poll := leasePoll; ; poll = min(2*poll, leasePollMost) {
 		// Another flight may have landed between this request's look-up and its
 		// take-off; and a queued page may have been made again long ago.
-		if snap, freshness := s.lookup(ctx, page); freshness == Fresh {
-			return snap, nil, nil
+		old, freshness := s.lookup(ctx, page)
+		if freshness == Fresh {
+			return old, nil, nil
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < leastRender {
 			return nil, nil, fmt.Errorf("render of %s: no time is left for it: %w", page.URL, ErrBusy)
 		}
 		if s.Leases == nil {
-			return s.render(ctx, page, client, 0)
+			return s.render(ctx, page, old, client, 0)
 		}
 		lease, err := s.acquire(ctx, page)
 		if err == nil {
 			defer s.release(ctx, lease)
 			if poll > leasePoll { // somebody had it, who may have come to an end since the look
-				if snap, freshness := s.lookup(ctx, page); freshness == Fresh {
-					return snap, nil, nil
+				if old, freshness = s.lookup(ctx, page); freshness == Fresh {
+					return old, nil, nil
 				}
 			}
-			return s.render(ctx, page, client, lease.Fence)
+			return s.render(ctx, page, old, client, lease.Fence)
 		}
 		if !errors.Is(err, ErrLeased) {
 			// Two renders of a page are better than none.
 			s.log().ErrorContext(ctx, "leases do not answer; rendering without", "key", page.Key, "err", err)
-			return s.render(ctx, page, client, 0)
+			return s.render(ctx, page, old, client, 0)
 		}
 		select {
 		case <-time.After(poll):
@@ -209,12 +215,26 @@ func (s *Service) make(ctx context.Context, page Page, client string) (*Snapshot
 	}
 }
 
-// render has the page made if it may be.
-func (s *Service) render(ctx context.Context, page Page, client string, fence int64) (*Snapshot, []Phase, error) {
+// render has the page made if it may be. Old is what is stored, or nil.
+func (s *Service) render(ctx context.Context, page Page, old *Snapshot, client string, fence int64) (*Snapshot, []Phase, error) {
+	if old == nil {
+		if err := s.notFounds.refused(page); err != nil {
+			return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
+		}
+	}
+	leave, err := s.enter(ctx, page)
+	if err != nil {
+		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
+	}
+	defer leave()
 	if err := s.limit(ctx, page, client); err != nil {
 		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
 	}
-	return s.Maker.Make(ctx, page, fence)
+	snap, phases, err := s.Maker.Make(ctx, page, fence)
+	if err == nil && old == nil {
+		s.countNotFound(ctx, page, snap)
+	}
+	return snap, phases, err
 }
 
 func (s *Service) acquire(ctx context.Context, page Page) (Lease, error) {

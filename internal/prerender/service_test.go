@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,6 +45,17 @@ func (m *memory) Put(_ context.Context, key prerender.Key, s *prerender.Snapshot
 	}
 	if m.fail == nil {
 		m.pages[key] = s
+	}
+	return m.fail
+}
+
+func (m *memory) List(ctx context.Context, site prerender.Origin, after prerender.Key, found func(prerender.Listed) bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(m.pages)) {
+		if ctx.Err() != nil || key.Site() == site.String() && key > after && !found(m.pages[key].Listed(key)) {
+			return ctx.Err()
+		}
 	}
 	return m.fail
 }

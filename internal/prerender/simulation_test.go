@@ -357,6 +357,11 @@ func (w *world) Put(_ context.Context, key prerender.Key, snap *prerender.Snapsh
 	return nil
 }
 
+// List implements prerender.Store.
+func (w *world) List(context.Context, prerender.Origin, prerender.Key, func(prerender.Listed) bool) error {
+	panic("nobody does")
+}
+
 // Delete implements prerender.Store.
 func (w *world) Delete(context.Context, ...prerender.Key) error { panic("nobody does") }
 

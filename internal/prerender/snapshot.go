@@ -53,6 +53,32 @@ type Snapshot struct {
 	Fence int64 `json:"fence,omitempty"`
 }
 
+// Forgotten says whether the snapshot has expired.
+func (s *Snapshot) Forgotten(now time.Time) bool { return forgotten(s.Expires, now) }
+
+// Forgotten says whether the snapshot has expired.
+func (l Listed) Forgotten(now time.Time) bool { return forgotten(l.Expires, now) }
+
+func forgotten(expires, now time.Time) bool { return !expires.IsZero() && now.After(expires) }
+
+// Listed is what a list of snapshots says of each.
+type Listed struct {
+	Key         Key       `json:"key"`
+	Status      int       `json:"status"`
+	RenderedAt  time.Time `json:"renderedAt"`
+	Expires     time.Time `json:"expires,omitzero"`
+	Size        int       `json:"size"`
+	Tags        []string  `json:"tags,omitempty"`
+	SiteVersion int64     `json:"siteVersion,omitempty"`
+}
+
+// Listed returns what a list says of the snapshot, which is stored under key.
+func (s *Snapshot) Listed(key Key) Listed {
+	return Listed{
+		Key: key, Status: s.Status, RenderedAt: s.RenderedAt, Expires: s.Expires, Size: s.Size, Tags: s.Tags, SiteVersion: s.SiteVersion,
+	}
+}
+
 // newSnapshot compresses a rendering.
 func newSnapshot(r *Rendering, began time.Time) (*Snapshot, error) {
 	var buf bytes.Buffer

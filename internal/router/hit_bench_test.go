@@ -146,4 +146,8 @@ func (m *memoryStore) Put(_ context.Context, key prerender.Key, s *prerender.Sna
 	return nil
 }
 
+func (m *memoryStore) List(context.Context, prerender.Origin, prerender.Key, func(prerender.Listed) bool) error {
+	panic("not called")
+}
+
 func (m *memoryStore) Delete(_ context.Context, keys ...prerender.Key) error { panic("not called") }

@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) prerender.Store) {
 		"a put takes the place":        replaces,
 		"keys do not touch each other": keysAreDistinct,
 		"delete":                       deletes,
+		"a site's pages are listed":    lists,
 		"large bodies":                 largeBodies,
 		"concurrent use":               concurrentUse,
 		"a late put is superseded":     fences,
@@ -148,6 +149,11 @@ func RunSites(t *testing.T, open func(t *testing.T) prerender.SiteStore) {
 
 // RunLimiter tests the limiters that open makes, whose clock is now.
 func RunLimiter(t *testing.T, open func(t *testing.T, now func() time.Time) prerender.Limiter) {
+	runRates(t, open)
+	runPlaces(t, open)
+}
+
+func runRates(t *testing.T, open func(t *testing.T, now func() time.Time) prerender.Limiter) {
 	t.Run("limits", func(t *testing.T) {
 		t.Parallel()
 		clock := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -200,6 +206,69 @@ func RunLimiter(t *testing.T, open func(t *testing.T, now func() time.Time) prer
 	})
 }
 
+func runPlaces(t *testing.T, open func(t *testing.T, now func() time.Time) prerender.Limiter) {
+	t.Run("places", func(t *testing.T) {
+		t.Parallel()
+		clock := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+		l := open(t, func() time.Time { return clock })
+		enter := func(name string, want error) func(context.Context) error {
+			t.Helper()
+			leave, err := l.Enter(t.Context(), name, 3, 10*time.Second)
+			if !errors.Is(err, want) {
+				t.Fatalf("Enter(%q): got %v, want %v", name, err, want)
+			}
+			return leave
+		}
+		leave := enter("a", nil)
+		enter("a", nil)
+		clock = clock.Add(time.Second)
+		enter("a", nil)
+		enter("a", prerender.ErrLimited)
+		enter("b", nil) // names do not touch each other
+		for range 2 {   // the second finds it left, which is no error
+			if err := leave(t.Context()); err != nil {
+				t.Errorf("leave: %v", err)
+			}
+		}
+		enter("a", nil)
+		enter("a", prerender.ErrLimited)
+		clock = clock.Add(9500 * time.Millisecond) // the second's holder has died
+		enter("a", nil)
+		enter("a", prerender.ErrLimited)
+	})
+	t.Run("places: many at once", func(t *testing.T) {
+		t.Parallel()
+		l := open(t, time.Now)
+		var inside, most atomic.Int32
+		var wg sync.WaitGroup
+		for range 30 {
+			wg.Go(func() {
+				leave, err := l.Enter(context.Background(), "a", 4, time.Minute)
+				if errors.Is(err, prerender.ErrLimited) {
+					return
+				}
+				if err != nil {
+					t.Errorf("Enter: %v", err)
+					return
+				}
+				for n := inside.Add(1); ; {
+					if old := most.Load(); n <= old || most.CompareAndSwap(old, n) {
+						break
+					}
+				}
+				inside.Add(-1)
+				if err := leave(context.Background()); err != nil {
+					t.Errorf("leave: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := most.Load(); n > 4 || n < 1 {
+			t.Errorf("%d were inside at once, want 1 to 4", n)
+		}
+	})
+}
+
 // FullSite returns a site whose every field is set.
 func FullSite(host string) prerender.Site {
 	return prerender.Site{
@@ -216,8 +285,9 @@ func FullSite(host string) prerender.Site {
 			Rendering: &prerender.RenderRule{
 				RealTime: true, FollowRedirects: true, DeclarativeShadow: true, RefusePartial: true, Language: "de-CH,de",
 			},
-			Failure:   &prerender.FailureRule{PlainApp: true},
-			Limits:    &prerender.LimitRule{Site: prerender.Rate{PerMinute: 1, Burst: 2}, Client: prerender.Rate{PerMinute: 3, Burst: 4}},
+			Failure: &prerender.FailureRule{PlainApp: true},
+			Limits: &prerender.LimitRule{Site: prerender.Rate{PerMinute: 1, Burst: 2}, Client: prerender.Rate{PerMinute: 3, Burst: 4},
+				Concurrency: 5, NotFound: prerender.Rate{PerMinute: 6, Burst: 7}, Requests: prerender.Rate{PerMinute: 8, Burst: 9}},
 			Agents:    map[string]prerender.Policy{"search": prerender.RenderPage, "seo-tool": prerender.Refuse},
 			Admission: &prerender.AdmitRule{Off: true, TextShare: 0.25, LinkShare: 0.125, Agree: 5, ErrorTexts: []string{"Oops"}},
 		},
@@ -409,6 +479,69 @@ func deletes(t *testing.T, s prerender.Store) {
 		}
 	}
 	wantStored(t, s, "stays", Snapshot("stays", 10))
+}
+
+func lists(t *testing.T, s prerender.Store) {
+	site := prerender.Origin{Scheme: "https", Host: "a.example"}
+	want := map[prerender.Key]prerender.Listed{}
+	add := func(path string) {
+		key, snap := prerender.Key("https://a.example"+path+" desktop"), Snapshot(path, 10)
+		put(t, s, key, snap)
+		want[key] = snap.Listed(key)
+	}
+	for i := range 40 {
+		add(fmt.Sprintf("/%d", i))
+	}
+	for i := range 10 { // longer than the keys of some databases' indexes
+		add(fmt.Sprint("/", strings.Repeat("x", 2000), i))
+	}
+	add("/?q=%20")
+	add("/0")
+	for _, other := range []prerender.Key{
+		"https://a.example:8080/ desktop", "http://a.example/ desktop", "https://a.example.org/ desktop", "https://a.exampl/ desktop", "health",
+	} {
+		put(t, s, other, Snapshot("other", 10))
+	}
+	expired := Snapshot("expired", 10)
+	expired.Expires = time.Now().Add(-2 * time.Second)
+	put(t, s, "https://a.example/expired desktop", expired)
+
+	list := func(after prerender.Key, most int) (keys []prerender.Key) {
+		t.Helper()
+		err := s.List(t.Context(), site, after, func(l prerender.Listed) bool {
+			if diff := cmp.Diff(want[l.Key], l); diff != "" {
+				t.Errorf("listed %.80q (-want +got):\n%s", l.Key, diff)
+			}
+			keys = append(keys, l.Key)
+			return len(keys) < most
+		})
+		if err != nil {
+			t.Fatalf("List: %v", err)
+		}
+		return keys
+	}
+	all := list("", 1000)
+	if len(all) != len(want) {
+		t.Errorf("%d pages are listed, want %d", len(all), len(want))
+	}
+	var parts []prerender.Key
+	for part := list("", 7); len(part) > 0; part = list(part[len(part)-1], 7) {
+		parts = append(parts, part...)
+	}
+	if diff := cmp.Diff(all, parts); diff != "" {
+		t.Errorf("listed in parts (-at once +in parts):\n%s", diff)
+	}
+	if err := s.Delete(t.Context(), all[0]); err != nil {
+		t.Fatal(err)
+	}
+	if left := list("", 1000); len(left) != len(all)-1 || left[0] != all[1] {
+		t.Errorf("after a delete: %d pages are listed, want %d", len(left), len(all)-1)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.List(ctx, site, "", func(prerender.Listed) bool { return true }); !errors.Is(err, context.Canceled) {
+		t.Errorf("List without time: got %v, want %v", err, context.Canceled)
+	}
 }
 
 func largeBodies(t *testing.T, s prerender.Store) {
