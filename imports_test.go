@@ -57,7 +57,8 @@ var rules = map[string]rule{
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},
 	"functions/admin": {
-		internal: []string{"internal/admin", "internal/awsclients", "internal/config", "internal/dynamo", "internal/lambdahttp", "internal/prerender"},
+		internal: []string{"internal/admin", "internal/awsclients", "internal/config", "internal/dynamo", "internal/egress", "internal/lambdahttp",
+			"internal/lambdarender", "internal/prerender", "internal/sqsqueue", "internal/warm"},
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},
 	"internal/awstest/s3server": {external: []string{"github.com/versity/versitygw"}}, // a module of its own
@@ -69,7 +70,7 @@ var rules = map[string]rule{
 
 	"internal/router":  {internal: []string{"internal/prerender", "internal/useragent"}},
 	"internal/sitemap": {},
-	"internal/warm":    {},
+	"internal/warm":    {internal: []string{"internal/prerender", "internal/sitemap"}},
 	"internal/admin":   {internal: []string{"internal/prerender"}},
 	"internal/report":  {},
 	"internal/edge":    {internal: []string{"infra/edge"}, external: []string{"github.com/grafana/sobek"}},

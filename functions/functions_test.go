@@ -115,6 +115,11 @@ func (a *account) site(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/api/"):
 		fmt.Fprintf(w, "content %d of %s", a.version.Load(), strings.TrimPrefix(r.URL.Path, "/api"))
 		return
+	case r.URL.Path == "/sitemap.xml":
+		for i := range 3 {
+			fmt.Fprintf(w, "%s/news/%d\n", a.front.URL, i+1)
+		}
+		return
 	case r.URL.Path == "/crash":
 		a.renders.Add(1)
 		time.Sleep(3 * time.Second) // time for the test to kill the function
@@ -570,13 +575,54 @@ func TestPurge(t *testing.T) {
 	a.want("/news/1", 200, "hit", "content 1")
 }
 
+// A schedule has the pages of a sitemap rendered before anybody asks: the admin
+// function queues them, and the renderer makes them.
+func TestSitemapIsKeptWarm(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.env = append(a.env, "STILLPAGE_WARM_SITEMAP="+a.front.URL+"/sitemap.xml")
+	a.deploy("admin", 30*time.Second, 0)
+	tick := func() {
+		t.Helper()
+		result, err := a.lambda.Invoke(t.Context(), "admin", []byte(`{"warm": true}`))
+		if err != nil || result.FunctionError != "" {
+			t.Fatalf("got %v %s; log: %s", err, result.Payload, a.lambda.Log("admin"))
+		}
+	}
+	deliver := func() {
+		t.Helper()
+		a.queue.Deliver(t, func(event []byte) []byte {
+			result, err := a.lambda.Invoke(t.Context(), "render", event)
+			if err != nil {
+				t.Error(err)
+			}
+			return result.Payload
+		})
+	}
+	tick()
+	for range 3 {
+		deliver()
+	}
+	if n := a.renders.Load(); n != 3 {
+		t.Errorf("%d pages were rendered, want 3; log: %s", n, a.lambda.Log("admin"))
+	}
+	a.want("/news/1", 200, "hit", "content 0")
+	a.want("/news/3", 200, "hit", "content 0")
+	a.want("/news/4", 200, "miss", "content 0")
+	tick() // before its time
+	deliver()
+	if n := a.renders.Load(); n != 4 {
+		t.Errorf("%d pages were rendered after another tick, want 4", n)
+	}
+}
+
 // A function that was deployed wrongly says what it lacks, all of it.
 func TestMissingEnvironment(t *testing.T) {
 	t.Parallel()
 	for name, variables := range map[string][]string{
 		"router": {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES"},
 		"render": {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_SITES"},
-		"admin":  {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_SITES"},
+		"admin":  {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_QUEUE_URL", "STILLPAGE_SITES"},
 	} {
 		cmd := exec.Command(filepath.Join(binaries, name))
 		cmd.Env = []string{"STILLPAGE_LOG_LEVEL=loud"}

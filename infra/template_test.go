@@ -357,9 +357,9 @@ func TestParameters(t *testing.T) {
 func TestParametersPublishVersions(t *testing.T) {
 	t.Parallel()
 	for function, want := range map[string][]string{
-		"Router": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "IntegrationTokenNumber"},
-		"Render": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "RenderMemory"},
-		"Admin":  {"SiteDomains", "FreshHours", "StaleHours", "LogLevel"},
+		"Router": {"SiteDomains", "FreshHours", "StaleHours", "WarmHours", "WarmSitemap", "LogLevel", "IntegrationTokenNumber"},
+		"Render": {"SiteDomains", "FreshHours", "StaleHours", "WarmHours", "WarmSitemap", "LogLevel", "RenderMemory"},
+		"Admin":  {"SiteDomains", "FreshHours", "StaleHours", "WarmHours", "WarmSitemap", "LogLevel"},
 	} {
 		wantText(t, value(t, mainTemplate, "Resources", function, "Properties", "VersionDescription"), want...)
 	}

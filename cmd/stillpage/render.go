@@ -33,7 +33,7 @@ func render(ctx context.Context, args []string, getenv func(string) string, stdo
 		return usageError{err}
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	renderer, stop, err := startRenderer(ctx, cfg.Chrome, egress.Config{
+	renderer, _, stop, err := startRenderer(ctx, cfg.Chrome, egress.Config{
 		Policy: egress.Policy{Allow: cfg.EgressAllow, Sites: map[string]bool{page.Site.Origin.HostPort(): true}},
 		Log:    log,
 	})
@@ -105,19 +105,19 @@ func pageOf(cfg config.Render) (prerender.Page, error) {
 }
 
 // startRenderer starts the egress proxy and Chromium behind it. stop ends both.
-func startRenderer(ctx context.Context, cfg config.Chrome, egressConfig egress.Config) (_ *chrome.Renderer, stop func(), err error) {
+func startRenderer(ctx context.Context, cfg config.Chrome, egressConfig egress.Config) (_ *chrome.Renderer, _ *egress.Proxy, stop func(), err error) {
 	proxy, err := egress.Start(egressConfig)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	renderer, err := chrome.Start(ctx, chrome.Config{
 		Binary: cfg.Chromium, Concurrency: cfg.Concurrency, Egress: proxy, Log: egressConfig.Log,
 	})
 	if err != nil {
 		proxy.Close()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return renderer, func() {
+	return renderer, proxy, func() {
 		renderer.Close()
 		proxy.Close()
 	}, nil

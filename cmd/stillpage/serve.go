@@ -23,6 +23,7 @@ import (
 	"github.com/stillpage/stillpage/internal/localqueue"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/router"
+	"github.com/stillpage/stillpage/internal/warm"
 )
 
 // stopTimeout is what preemptible nodes give a process to end.
@@ -48,6 +49,9 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 		return err
 	}
 	list, err := prerender.NewSiteList(sites(cfg, addresses)...)
+	if err == nil {
+		list, err = list.WithSitemaps(cfg.WarmEvery, cfg.Sitemaps...)
+	}
 	if err != nil {
 		return usageError{err}
 	}
@@ -56,7 +60,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 		return err
 	}
 	defer store.Close()
-	renderer, stopRenderer, err := startRenderer(ctx, cfg.Chrome, egressConfig(cfg, list, addresses, log))
+	renderer, proxy, stopRenderer, err := startRenderer(ctx, cfg.Chrome, egressConfig(cfg, list, addresses, log))
 	if err != nil {
 		return err
 	}
@@ -68,10 +72,11 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	go queue.Work(ctx, service.Renew, log)
 	go sweep(ctx, store, log)
 	known := &prerender.SiteCache{Store: store, Fixed: list, MaxAge: time.Second, Log: log}
+	go keepWarm(ctx, &warm.Scheduler{Sites: known, Pages: store, Queue: queue, Runs: store, Client: proxy.Client(sitemapTimeout), Log: log}, log)
 	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Log: log}
 
 	public.start("router", bots)
-	public.start("admin", admin.Handler(func() admin.Status { return status(started, list, store, renderer) }, &prerender.Purger{Store: store, Pages: store, Fixed: list}, log))
+	public.start("admin", admin.Handler(func() admin.Status { return status(started, known, store, renderer) }, &prerender.Purger{Store: store, Pages: store, Fixed: list}, log))
 	if cfg.HasEdge() {
 		front, err := edge.New(addresses.app, trusted(bots, cfg.Token), log)
 		if err != nil {
@@ -198,6 +203,27 @@ func sweep(ctx context.Context, store *boltstore.Store, log *slog.Logger) {
 	}
 }
 
+const (
+	// warmInterval is how often it is looked whether a sitemap's time has come.
+	warmInterval = time.Minute
+
+	// sitemapTimeout is for 50 MB, the largest that there are.
+	sitemapTimeout = time.Minute
+)
+
+func keepWarm(ctx context.Context, scheduler *warm.Scheduler, log *slog.Logger) {
+	for {
+		if err := scheduler.Tick(ctx); err != nil && ctx.Err() == nil {
+			log.Error("sitemaps not done; they are tried again", "in", warmInterval, "err", err)
+		}
+		select {
+		case <-time.After(warmInterval):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func openStore(dir string) (*boltstore.Store, error) {
 	if dir == "" {
 		return boltstore.OpenTemporary()
@@ -215,15 +241,12 @@ func trusted(router http.Handler, token string) http.Handler {
 	})
 }
 
-func status(started time.Time, list prerender.SiteList, store *boltstore.Store, renderer *chrome.Renderer) admin.Status {
+func status(started time.Time, sites *prerender.SiteCache, store *boltstore.Store, renderer *chrome.Renderer) admin.Status {
 	stats := renderer.Stats()
 	s := admin.Status{
-		Version: version, StartedAt: started.UTC().Truncate(time.Second), UptimeSeconds: int64(time.Since(started) / time.Second),
-		Renderer: stats, Sites: []string{}, Faults: []string{},
+		Version: version, StartedAt: started.UTC().Truncate(time.Second), UptimeSeconds: int64(time.Since(started) / time.Second), Renderer: stats,
 	}
-	for _, site := range list {
-		s.Sites = append(s.Sites, site.Origin.String())
-	}
+	s.AddSites(context.Background(), sites, store)
 	pages, err := store.Pages()
 	if s.Pages = pages; err != nil {
 		s.Faults = append(s.Faults, "store: "+err.Error())

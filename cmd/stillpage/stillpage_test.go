@@ -570,3 +570,43 @@ func TestRenderCommand(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+// The pages of a sitemap are there before anybody has asked for them.
+func TestServeKeepsSitemapWarm(t *testing.T) {
+	t.Parallel()
+	var app *httptest.Server
+	app = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/sitemap.xml" {
+			fmt.Fprintf(w, "%[1]s/a\n%[1]s/b\nhttps://elsewhere.example/\n", app.URL)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<p>page %s</p>`, r.URL.Path)
+	}))
+	defer app.Close()
+	p := start(t, "--site", app.URL, "--warm-sitemap", app.URL+"/sitemap.xml")
+	var status struct {
+		Pages   int
+		Warming map[string]struct {
+			Ended time.Time
+			Pages map[string]int
+		}
+	}
+	for deadline := time.Now().Add(30 * time.Second); status.Pages < 2 || status.Warming[app.URL].Ended.IsZero(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not warm: %+v", status)
+		}
+		time.Sleep(50 * time.Millisecond) // a pause between looks
+		if err := json.Unmarshal([]byte(get(t, "GET", p.admin+"/v1/status", "").body), &status); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if run := status.Warming[app.URL]; run.Pages["queued"] != 2 || run.Pages["foreign"] != 1 {
+		t.Errorf("got %+v", run)
+	}
+	for _, path := range []string{"/a", "/b"} {
+		if got := get(t, "GET", p.router+"/"+app.URL+path, bot); got.cache() != "hit" || !strings.Contains(got.body, "page "+path) {
+			t.Errorf("%s: got %q %s", path, got.cache(), got.body)
+		}
+	}
+}

@@ -1,12 +1,15 @@
-// Package admin serves operators. Today that is the state of the service; the
-// API and the console that configure it have their place here.
+// Package admin serves operators. Today that is the state of the service, and
+// purges; the API and the console that configure it have their place here.
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/stillpage/stillpage/internal/prerender"
 )
 
 // Status is what GET /v1/status answers.
@@ -19,6 +22,31 @@ type Status struct {
 	Renderer      any       `json:"renderer"` // counts, see the renderer
 	Healthy       bool      `json:"healthy"`
 	Faults        []string  `json:"faults"` // why not healthy
+
+	// Warming is the last run over each site's sitemaps.
+	Warming map[string]prerender.WarmRun `json:"warming,omitempty"`
+}
+
+// AddSites adds the sites and their last runs, or why they cannot be read.
+func (s *Status) AddSites(ctx context.Context, sites *prerender.SiteCache, runs prerender.WarmRuns) {
+	all, err := sites.All(ctx)
+	s.fault(err)
+	s.Sites, s.Warming = []string{}, map[string]prerender.WarmRun{}
+	for _, site := range all {
+		s.Sites = append(s.Sites, site.Origin.String())
+		if site.Warming == nil {
+			continue
+		}
+		run, err := runs.WarmRun(ctx, site.Origin.Host)
+		s.fault(err)
+		s.Warming[site.Origin.String()] = run
+	}
+}
+
+func (s *Status) fault(err error) {
+	if err != nil {
+		s.Faults = append(s.Faults, err.Error())
+	}
 }
 
 // Handler serves
@@ -50,7 +78,11 @@ func Handler(status func() Status, purger Purger, log *slog.Logger) http.Handler
 		w.Header().Set("Cache-Control", "no-store")
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
-		enc.Encode(status())
+		s := status()
+		if s.Faults == nil {
+			s.Faults = []string{}
+		}
+		enc.Encode(s)
 	})
 	return mux
 }

@@ -24,10 +24,11 @@ import (
 // fileName is the store's file in the data directory.
 const fileName = "stillpage.db"
 
-// The buckets: pages by their keys, see encode; sites by their hosts, as JSON.
-var pagesBucket, sitesBucket = []byte("pages"), []byte("sites")
+// The buckets: pages by their keys, see encode; sites and their last runs by their
+// hosts, as JSON.
+var pagesBucket, sitesBucket, runsBucket = []byte("pages"), []byte("sites"), []byte("runs")
 
-// Store implements prerender.Store and prerender.SiteStore.
+// Store implements prerender.Store, prerender.SiteStore and prerender.WarmRuns.
 type Store struct {
 	db  *bbolt.DB
 	now func() time.Time
@@ -52,7 +53,7 @@ func Open(dir string) (*Store, error) {
 	// after a power cut.
 	db.NoSync = true
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{pagesBucket, sitesBucket} {
+		for _, name := range [][]byte{pagesBucket, sitesBucket, runsBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}

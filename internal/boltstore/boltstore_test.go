@@ -34,6 +34,7 @@ func TestContract(t *testing.T) {
 func TestSites(t *testing.T) {
 	t.Parallel()
 	storetest.RunSites(t, func(t *testing.T) prerender.SiteStore { return open(t, t.TempDir()) })
+	storetest.RunWarmRuns(t, func(t *testing.T) prerender.WarmRuns { return open(t, t.TempDir()) })
 }
 
 func TestPagesSurviveARestart(t *testing.T) {

@@ -84,3 +84,31 @@ func (s *Store) changeSite(host string, version int64, change func(sites *bbolt.
 	}
 	return s.db.Sync()
 }
+
+// WarmRun implements prerender.WarmRuns.
+func (s *Store) WarmRun(_ context.Context, host string) (prerender.WarmRun, error) {
+	var run prerender.WarmRun
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		document := tx.Bucket(runsBucket).Get([]byte(host))
+		if document == nil {
+			return nil
+		}
+		return json.Unmarshal(document, &run)
+	})
+	if err != nil {
+		return prerender.WarmRun{}, fmt.Errorf("last run of site %s: %w", host, err)
+	}
+	return run, nil
+}
+
+// PutWarmRun implements prerender.WarmRuns.
+func (s *Store) PutWarmRun(_ context.Context, host string, run prerender.WarmRun) error {
+	document, err := json.Marshal(run)
+	if err == nil {
+		err = s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(runsBucket).Put([]byte(host), document) })
+	}
+	if err != nil {
+		return fmt.Errorf("put run of site %s: %w", host, err)
+	}
+	return nil
+}

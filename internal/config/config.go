@@ -43,6 +43,8 @@ type Serve struct {
 	AdminListen  string
 	Data         string             // directory; "": pages are gone when the program ends
 	Success      prerender.Lifetime // of pages
+	Sitemaps     []string           // whose pages are made unasked
+	WarmEvery    time.Duration      // 0: the default
 	Token        string
 	Chrome
 }
@@ -100,6 +102,8 @@ func (c *Serve) ServeOptions() []Option {
 		{"data", "DIR", "nothing is kept", "directory that keeps pages over a restart", setString(&c.Data), false},
 		{"fresh", "D", "1d", "how long a page is answered as it is, like 90m, 12h or 7d", setDuration(&c.Success.Fresh), false},
 		{"stale", "D", "7d", "how long after that it may still be answered, while a new one is made", setDuration(&c.Success.Stale), false},
+		{"warm-sitemap", "URL", "none", "a site's sitemap whose pages are made before anybody asks, like https://www.example.com/sitemap.xml", setURL(&c.Sitemaps), true},
+		{"warm-every", "D", "1d", "how often its pages are looked through for what is missing, stale or has changed", setInterval(&c.WarmEvery), false},
 		{"token", "T", "none is asked for", "what integrations must send as X-Prerender-Token", setString(&c.Token), false},
 	}, c.Chrome.options()...)
 }
@@ -125,14 +129,7 @@ func (c *Render) RenderOptions() []Option {
 // WarmOptions lists the options of `stillpage warm`, each bound to a field.
 func (c *Warm) WarmOptions() []Option {
 	return []Option{
-		{"sitemap", "URL", "", "a sitemap, or an index of sitemaps, like https://www.example.com/sitemap.xml", func(s string) error {
-			u, err := url.Parse(s)
-			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-				return errors.New("must be a URL like https://www.example.com/sitemap.xml")
-			}
-			c.Sitemaps = append(c.Sitemaps, s)
-			return nil
-		}, true},
+		{"sitemap", "URL", "", "a sitemap, or an index of sitemaps, like https://www.example.com/sitemap.xml", setURL(&c.Sitemaps), true},
 		{"list", "FILE", "", "a file with a URL a line, or a sitemap", func(s string) error {
 			c.Lists = append(c.Lists, s)
 			return nil
@@ -155,14 +152,7 @@ func (c *Warm) WarmOptions() []Option {
 		}, false},
 		{"mobile", "", "off", "ask as a phone", setBool(&c.Mobile), false},
 		{"state", "FILE", "", "what was asked for, so that a run goes on where it was stopped, and the next asks for what has changed", setString(&c.State), false},
-		{"again", "D", "1d", "with --state: after how long a page is asked for again whose sitemap does not say when it has changed", func(s string) error {
-			d, err := prerender.ParseDuration(s)
-			if err == nil && d == 0 {
-				err = errors.New("must be like 12h or 1d")
-			}
-			c.Again = d
-			return err
-		}, false},
+		{"again", "D", "1d", "with --state: after how long a page is asked for again whose sitemap does not say when it has changed", setInterval(&c.Again), false},
 	}
 }
 
@@ -360,6 +350,29 @@ func setDuration(field *time.Duration) func(string) error {
 	return func(s string) (err error) {
 		*field, err = prerender.ParseDuration(s)
 		return err
+	}
+}
+
+// setInterval is setDuration for what must not be zero.
+func setInterval(field *time.Duration) func(string) error {
+	return func(s string) error {
+		d, err := prerender.ParseDuration(s)
+		if err == nil && d == 0 {
+			err = errors.New("must be like 12h or 1d")
+		}
+		*field = d
+		return err
+	}
+}
+
+func setURL(field *[]string) func(string) error {
+	return func(s string) error {
+		u, err := url.Parse(s)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return errors.New("must be a URL like https://www.example.com/sitemap.xml")
+		}
+		*field = append(*field, s)
+		return nil
 	}
 }
 

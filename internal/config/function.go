@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/stillpage/stillpage/internal/prerender"
 )
@@ -22,7 +23,9 @@ type Function struct {
 	Token          string
 	LogLevel       slog.Level
 
-	success prerender.Lifetime // of Sites
+	success   prerender.Lifetime // of Sites
+	sitemaps  []string
+	warmEvery time.Duration
 }
 
 // functionVariables are read into fields of Function. A function must have those
@@ -43,6 +46,14 @@ func functionVariables(f *Function) map[string]func(string) error {
 		"STILLPAGE_FRESH":           setDuration(&f.success.Fresh),
 		"STILLPAGE_STALE":           setDuration(&f.success.Stale),
 		"STILLPAGE_EGRESS_ALLOW":    f.parseEgressAllow,
+		"STILLPAGE_WARM_EVERY":      setInterval(&f.warmEvery),
+		"STILLPAGE_WARM_SITEMAP": func(s string) error {
+			var errs []error
+			for part := range strings.SplitSeq(s, ",") {
+				errs = append(errs, setURL(&f.sitemaps)(strings.TrimSpace(part)))
+			}
+			return errors.Join(errs...)
+		},
 	}
 }
 
@@ -74,6 +85,11 @@ func ParseFunction(getenv func(string) string, needed ...string) (Function, erro
 	for host, site := range f.Sites {
 		site.Lifetimes.Success = &f.success
 		f.Sites[host] = site
+	}
+	if len(errs) == 0 {
+		var err error
+		f.Sites, err = f.Sites.WithSitemaps(f.warmEvery, f.sitemaps...)
+		errs = append(errs, err)
 	}
 	return f, errors.Join(errs...)
 }

@@ -60,6 +60,9 @@ func TestSites(t *testing.T) {
 	storetest.RunSites(t, func(t *testing.T) prerender.SiteStore {
 		return &dynamo.Sites{Client: twoPerPage{awstest.DynamoDB(t)}, Table: awstest.ConfigTable(t)}
 	})
+	storetest.RunWarmRuns(t, func(t *testing.T) prerender.WarmRuns {
+		return &dynamo.Sites{Client: awstest.DynamoDB(t), Table: awstest.ConfigTable(t)}
+	})
 }
 
 // twoPerPage is DynamoDB with little to give at a time.

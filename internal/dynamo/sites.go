@@ -22,12 +22,14 @@ type SitesClient interface {
 	DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error)
 }
 
-// Sites implements prerender.SiteStore on the table of the configuration, which
-// has a partition key "pk" and a sort key "sk", both strings. A site is
+// Sites implements prerender.SiteStore and prerender.WarmRuns on the table of the
+// configuration, which has a partition key "pk" and a sort key "sk", both strings. An
+// item is one of
 //
 //	pk "site", sk its host, version, and site: its JSON
+//	pk "warm", sk its host, and run: the JSON of its last run
 //
-// so that all of them are one query.
+// so that all sites are one query.
 type Sites struct {
 	Client SitesClient
 	Table  string
@@ -146,4 +148,41 @@ func decodeSite(item map[string]types.AttributeValue) (prerender.Site, error) {
 	err := json.Unmarshal([]byte(textOf(item["site"])), &site)
 	site.Version = numberOf(item["version"])
 	return site, err
+}
+
+// runPartition is the partition key of the last runs of all sites.
+const runPartition = "warm"
+
+// WarmRun implements prerender.WarmRuns.
+func (s *Sites) WarmRun(ctx context.Context, host string) (prerender.WarmRun, error) {
+	out, err := s.Client.Query(ctx, &dynamodb.QueryInput{
+		TableName: &s.Table, KeyConditionExpression: aws.String("pk = :warm AND sk = :host"), ConsistentRead: aws.Bool(true),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":warm": text(runPartition), ":host": text(host)},
+	})
+	if err != nil {
+		return prerender.WarmRun{}, explain("dynamodb:Query", s.Table, host, err)
+	}
+	if len(out.Items) == 0 {
+		return prerender.WarmRun{}, nil
+	}
+	var run prerender.WarmRun
+	if err := json.Unmarshal([]byte(textOf(out.Items[0]["run"])), &run); err != nil {
+		return prerender.WarmRun{}, fmt.Errorf("last run of site %s: %w", host, err)
+	}
+	return run, nil
+}
+
+// PutWarmRun implements prerender.WarmRuns.
+func (s *Sites) PutWarmRun(ctx context.Context, host string, run prerender.WarmRun) error {
+	document, err := json.Marshal(run)
+	if err != nil {
+		return fmt.Errorf("put run of site %s: %w", host, err)
+	}
+	_, err = s.Client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.Table, Item: map[string]types.AttributeValue{
+		"pk": text(runPartition), "sk": text(host), "run": text(string(document)),
+	}})
+	if err != nil {
+		return explain("dynamodb:PutItem", s.Table, host, err)
+	}
+	return nil
 }

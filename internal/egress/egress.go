@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"os"
 	"sync"
 	"syscall"
@@ -98,6 +99,12 @@ func Start(config Config) (*Proxy, error) {
 
 // Addr is the proxy's own "host:port".
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Client returns an HTTP client whose requests go through the proxy.
+func (p *Proxy) Client(timeout time.Duration) *http.Client {
+	proxy := &url.URL{Scheme: "http", Host: p.Addr()}
+	return &http.Client{Timeout: timeout, Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}}
+}
 
 // Close ends the proxy and every connection through it.
 func (p *Proxy) Close() error {

@@ -45,6 +45,10 @@ type Order struct {
 
 	Fence int64 `json:"fence"`
 
+	// ChangedAt and Unasked are the page's.
+	ChangedAt time.Time `json:"changedAt,omitzero"`
+	Unasked   bool      `json:"unasked,omitempty"`
+
 	// Milliseconds are what the router has left. Zero: as long as Lambda grants.
 	Milliseconds int64 `json:"ms,omitempty"`
 }
@@ -55,7 +59,8 @@ const handOver = time.Second
 // NewOrder describes a page.
 func NewOrder(page prerender.Page, fence int64) Order {
 	origin := page.Site.Origin.String()
-	return Order{Origin: origin, Target: strings.TrimPrefix(page.URL, origin), Device: page.Device, Language: page.Language, Fence: fence}
+	return Order{Origin: origin, Target: strings.TrimPrefix(page.URL, origin), Device: page.Device, Language: page.Language, Fence: fence,
+		ChangedAt: page.ChangedAt, Unasked: page.Unasked}
 }
 
 // Page finds the page that is ordered.
@@ -71,7 +76,9 @@ func (o Order) Page(ctx context.Context, sites prerender.Sites) (prerender.Page,
 	if site.Origin != origin {
 		return prerender.Page{}, fmt.Errorf("origin %s, where %s is known: %w", origin, site.Origin, prerender.ErrSiteUnknown)
 	}
-	return site.Page(o.Target, prerender.Viewer{Device: o.Device, AcceptLanguage: o.Language})
+	page, err := site.Page(o.Target, prerender.Viewer{Device: o.Device, AcceptLanguage: o.Language})
+	page.ChangedAt, page.Unasked = o.ChangedAt, o.Unasked
+	return page, err
 }
 
 type answer struct {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // MaxURL is the longest URL, in bytes, that names a page: CloudFront's limit.
@@ -59,6 +60,13 @@ type Page struct {
 	// (decoding and encoding again breaks "&", "," and "#!"); only dropped
 	// query parameters are missing.
 	URL string
+
+	// ChangedAt is since when the page is known to have changed: a snapshot from before
+	// is not fresh. Zero: it is not known.
+	ChangedAt time.Time
+
+	// Unasked: it is made although nobody has asked for it.
+	Unasked bool
 }
 
 // Page returns the page that a request target names: a path that starts with

@@ -124,7 +124,7 @@ func (p *Purger) Count(ctx context.Context, host string, purge Purge) (int, erro
 	}
 	purge, n := site.Purges[len(site.Purges)-1], 0
 	err = p.Pages.List(ctx, site.Origin, "", func(l Listed) bool {
-		if purge.hits(l.Key, l.SiteVersion, l.Tags) {
+		if purge.hits(l) {
 			n++
 		}
 		return true
@@ -132,23 +132,47 @@ func (p *Purger) Count(ctx context.Context, host string, purge Purge) (int, erro
 	return n, err
 }
 
-// hits says whether a snapshot was purged that was made under a version of the site.
-func (p Purge) hits(key Key, version int64, tags []string) bool {
-	return version < p.Version && (p.Path == "" || matchPath(p.Path, key.Path())) && (p.Tag == "" || slices.Contains(tags, p.Tag))
+// hits says whether a snapshot was purged.
+func (p Purge) hits(l Listed) bool {
+	return l.SiteVersion < p.Version && (p.Path == "" || matchPath(p.Path, l.Key.Path())) && (p.Tag == "" || slices.Contains(l.Tags, p.Tag))
 }
 
 // freshness tells what may be done with a snapshot of the page now.
 func (p Page) freshness(snap *Snapshot, now time.Time) Freshness {
 	f := snap.Freshness(p.Rule.Lifetime(snap.Status, snap.Header), now)
-	for _, purge := range p.Site.Purges {
-		if purge.hits(p.Key, snap.SiteVersion, snap.Tags) {
-			if purge.Hard {
-				return Expired
-			}
-			f = min(f, Stale)
-		}
+	if snap.RenderedAt.Before(p.ChangedAt) || p.unnoticed(snap, now) {
+		f = min(f, Stale)
+	}
+	switch p.Site.purged(snap.Listed(p.Key)) {
+	case purgedHard:
+		return Expired
+	case purgedSoft:
+		return min(f, Stale)
 	}
 	return f
+}
+
+type purged int
+
+const (
+	notPurged purged = iota
+	purgedSoft
+	purgedHard
+)
+
+// purged says what the site's purges have done to a snapshot.
+func (s *Site) purged(l Listed) purged {
+	worst := notPurged
+	for _, purge := range s.Purges {
+		switch {
+		case !purge.hits(l):
+		case purge.Hard:
+			return purgedHard
+		default:
+			worst = purgedSoft
+		}
+	}
+	return worst
 }
 
 // Tags are bounded, as those of CDNs are.

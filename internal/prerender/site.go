@@ -126,6 +126,9 @@ type Site struct {
 	// counts; what it does not say, Settings do.
 	Paths []PathSettings `json:"paths,omitempty"`
 
+	// Warming has pages made before anybody asks. Nil: it does not.
+	Warming *WarmRule `json:"warming,omitempty"`
+
 	// Purges are what was purged, the latest last; see WithPurge.
 	Purges []Purge `json:"purges,omitempty"`
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -99,6 +100,18 @@ func (c *SiteCache) Site(ctx context.Context, host string) (Site, error) {
 	return site, err
 }
 
+// All returns all sites, ordered by host.
+func (c *SiteCache) All(ctx context.Context) ([]Site, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refresh(ctx, c.maxAge())
+	var all []Site
+	for _, host := range slices.Sorted(maps.Keys(c.copied)) {
+		all = append(all, c.copied[host])
+	}
+	return all, c.err
+}
+
 // refresh reads the sites if the copy is older than that.
 func (c *SiteCache) refresh(ctx context.Context, age time.Duration) {
 	// Without the monotonic clock, which stands still while a function is frozen.
@@ -123,7 +136,8 @@ func (c *SiteCache) refresh(ctx context.Context, age time.Duration) {
 		c.copied = SiteList{}
 	}
 	for _, site := range stored {
-		site.Settings = site.Settings.or(c.Fixed[site.Origin.Host].Settings)
+		fixed := c.Fixed[site.Origin.Host]
+		site.Settings, site.Warming = site.Settings.or(fixed.Settings), cmp.Or(site.Warming, fixed.Warming)
 		c.copied[site.Origin.Host] = site
 	}
 }

@@ -30,6 +30,13 @@ type Snapshot struct {
 	// Size is the body's length in bytes before compression.
 	Size int `json:"size"`
 
+	// StaleAt is until when it is fresh by the rules under which it was made.
+	StaleAt time.Time `json:"staleAt,omitzero"`
+
+	// AskedAt is when somebody has asked for it last, as far as renders tell; of one
+	// that was only ever made unasked, when that was first.
+	AskedAt time.Time `json:"askedAt,omitzero"`
+
 	// Expires is when it may be forgotten. Stores may keep it longer, but do not
 	// return it any more. Zero: never.
 	Expires time.Time `json:"expires,omitzero"`
@@ -66,6 +73,8 @@ type Listed struct {
 	Key         Key       `json:"key"`
 	Status      int       `json:"status"`
 	RenderedAt  time.Time `json:"renderedAt"`
+	StaleAt     time.Time `json:"staleAt,omitzero"`
+	AskedAt     time.Time `json:"askedAt,omitzero"`
 	Expires     time.Time `json:"expires,omitzero"`
 	Size        int       `json:"size"`
 	Tags        []string  `json:"tags,omitempty"`
@@ -75,7 +84,8 @@ type Listed struct {
 // Listed returns what a list says of the snapshot, which is stored under key.
 func (s *Snapshot) Listed(key Key) Listed {
 	return Listed{
-		Key: key, Status: s.Status, RenderedAt: s.RenderedAt, Expires: s.Expires, Size: s.Size, Tags: s.Tags, SiteVersion: s.SiteVersion,
+		Key: key, Status: s.Status, RenderedAt: s.RenderedAt, StaleAt: s.StaleAt, AskedAt: s.AskedAt, Expires: s.Expires,
+		Size: s.Size, Tags: s.Tags, SiteVersion: s.SiteVersion,
 	}
 }
 
@@ -91,7 +101,7 @@ func newSnapshot(r *Rendering, began time.Time) (*Snapshot, error) {
 	}
 	hash := sha256.Sum256(r.Body)
 	return &Snapshot{
-		Status: r.Status, Header: r.Header, RenderedAt: began, ModifiedAt: began, ETag: hex.EncodeToString(hash[:8]),
+		Status: r.Status, Header: r.Header, RenderedAt: began, ModifiedAt: began, AskedAt: began, ETag: hex.EncodeToString(hash[:8]),
 		Gzip: buf.Bytes(), Size: len(r.Body), Partial: r.Partial, Tags: takeTags(r.Header), Content: r.Content,
 	}, nil
 }

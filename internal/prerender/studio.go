@@ -56,6 +56,9 @@ func (s *Studio) admit(ctx context.Context, page Page, rendering *Rendering, sna
 	life := page.Rule.Lifetime(snap.Status, snap.Header)
 	unfit := rule.unfit(rendering)
 	old, err := s.good(ctx, page)
+	if old != nil && page.Unasked {
+		snap.AskedAt = cmp.Or(old.AskedAt, old.RenderedAt)
+	}
 	if errors.Is(err, ErrNotFound) {
 		if unfit != "" {
 			s.log().WarnContext(ctx, "page answered and not kept", "key", page.Key, "why", unfit)
@@ -88,7 +91,7 @@ func (s *Studio) admit(ctx context.Context, page Page, rendering *Rendering, sna
 	return life != (Lifetime{}), nil
 }
 
-// good returns the stored page. ErrNotFound: there is none that is worth keeping.
+// good returns the stored page. ErrNotFound: there is none, or it is not worth keeping.
 func (s *Studio) good(ctx context.Context, page Page) (*Snapshot, error) {
 	old, err := s.Store.Get(ctx, page.Key)
 	if err == nil && (old.Status >= 500 || page.freshness(old, s.now()) == Expired) {
@@ -103,7 +106,8 @@ func (s *Studio) refuse(ctx context.Context, page Page, why string) error {
 }
 
 func (s *Studio) put(ctx context.Context, page Page, snap *Snapshot) {
-	snap.Expires = snap.RenderedAt.Add(page.Rule.Lifetime(snap.Status, snap.Header).Whole())
+	life := page.Rule.Lifetime(snap.Status, snap.Header)
+	snap.StaleAt, snap.Expires = snap.RenderedAt.Add(life.Fresh), snap.RenderedAt.Add(life.Whole())
 	err := s.Store.Put(ctx, page.Key, snap)
 	if err != nil {
 		snap.Expires = time.Time{} // it is not kept

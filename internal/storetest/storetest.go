@@ -61,6 +61,8 @@ func Snapshot(seed string, size int) *prerender.Snapshot {
 		Size:    3 * size,
 		Partial: "the reason of " + seed,
 		Fence:   3,
+		StaleAt: inAnHour.Add(-time.Minute),
+		AskedAt: inAnHour.Add(-time.Hour),
 		Expires: inAnHour,
 	}
 }
@@ -145,6 +147,41 @@ func RunSites(t *testing.T, open func(t *testing.T) prerender.SiteStore) {
 			test(t, open(t))
 		})
 	}
+}
+
+// RunWarmRuns tests the stores of runs that open makes.
+func RunWarmRuns(t *testing.T, open func(t *testing.T) prerender.WarmRuns) {
+	t.Run("runs come back", func(t *testing.T) {
+		t.Parallel()
+		s := open(t)
+		want := func(host string, want prerender.WarmRun) {
+			t.Helper()
+			got, err := s.WarmRun(t.Context(), host)
+			if err != nil {
+				t.Fatalf("WarmRun: %v", err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("WarmRun of %s (-want +got):\n%s", host, diff)
+			}
+		}
+		put := func(host string, run prerender.WarmRun) {
+			t.Helper()
+			if err := s.PutWarmRun(t.Context(), host, run); err != nil {
+				t.Fatalf("PutWarmRun: %v", err)
+			}
+		}
+		run := prerender.WarmRun{
+			Began: inAnHour, Ended: inAnHour.Add(time.Second), Before: inAnHour.Add(-time.Hour), Entries: 1, Attempts: 2,
+			Pages: map[prerender.Warmth]int{prerender.Queued: 3}, Faults: []string{"fault"},
+		}
+		want("a.example", prerender.WarmRun{})
+		put("a.example", run)
+		put("a.example", run)
+		put("b.example", prerender.WarmRun{Began: inAnHour})
+		want("a.example", run)
+		want("b.example", prerender.WarmRun{Began: inAnHour})
+		want("c.example", prerender.WarmRun{})
+	})
 }
 
 // RunLimiter tests the limiters that open makes, whose clock is now.
@@ -295,7 +332,8 @@ func FullSite(host string) prerender.Site {
 			{Path: "/blog/*", Settings: prerender.Settings{Vary: &prerender.VaryRule{}}},
 			{Path: "/*"},
 		},
-		Purges: []prerender.Purge{{Path: "/a*", Tag: "t", Hard: true, Version: 3, At: inAnHour}, {Version: 4, At: inAnHour}},
+		Warming: &prerender.WarmRule{Sitemaps: []string{"https://a.example/sitemap.xml"}, Every: prerender.Duration(time.Hour), Idle: prerender.Duration(2 * time.Hour)},
+		Purges:  []prerender.Purge{{Path: "/a*", Tag: "t", Hard: true, Version: 3, At: inAnHour}, {Version: 4, At: inAnHour}},
 	}
 }
 

@@ -1,7 +1,11 @@
-// Package warm asks for pages as a bot does, so that they are there when one
-// comes. It goes by the site's public addresses, whoever serves them, at a pace;
-// what it asked for is kept, so that a run that was stopped goes on, and the next
-// one asks for what has changed. Which pages there are is read elsewhere.
+// Package warm sees to it that pages are there when a bot comes.
+//
+// Warmer asks for them as a bot does: it goes by the site's public addresses, whoever
+// serves them, at a pace; what it asked for is kept, so that a run that was stopped
+// goes on, and the next one asks for what has changed.
+//
+// Scheduler works from within: it looks at what is stored, and queues what is to be
+// made.
 package warm
 
 import (
