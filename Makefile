@@ -18,9 +18,10 @@ test: ## run all tests, with the real Chromium, DynamoDB Local, an S3 server, an
 	@scripts/aws-deps.sh
 	go test -race ./...
 
-bench: ## compare with prerender and rendertron (installs them from npm), and write docs/benchmarks.md
-	@scripts/deps.sh node
+bench: ## compare with prerender and rendertron (installs them from npm), measure hits, and write docs/benchmarks.md
+	@scripts/deps.sh node java
 	@scripts/bench-deps.sh
+	@scripts/aws-deps.sh
 	go run ./bench $(BENCHFLAGS)
 
 lint: ## gofmt, go vet, staticcheck, govulncheck

@@ -1,6 +1,7 @@
 // Bench compares this project's renderer with its peers: all render the same
 // site with the same Chromium, in turns, one row of the report at a time. `make
-// bench` runs it. It measures renderers only: no cache, no queue, no edge.
+// bench` runs it. It measures renderers without cache, queue and edge; and then the
+// cache without a renderer, see hits.go.
 //
 //	bench ──HTTP──▶ hold ──▶ renderer ──▶ Chromium ──HTTP──▶ site
 //
@@ -53,6 +54,7 @@ func run() error {
 	flag.StringVar(&p.work, "work", "bench/.work", "`directory` that scripts/bench-deps.sh has filled")
 	docs := flag.String("docs", "docs", "`directory` of the report")
 	flag.Parse()
+	p.hits = *only == ""
 	if err := p.choose(*only); err != nil {
 		return err
 	}
@@ -79,6 +81,7 @@ type plan struct {
 	window   time.Duration
 	patience time.Duration
 	work     string
+	hits     bool // measured as well
 }
 
 func (p *plan) choose(only string) error {
@@ -112,6 +115,9 @@ func (p *plan) carryOut(ctx context.Context) (*report, error) {
 			s.weighAll(ctx, level)
 		}
 		s.takeTurns(ctx, level)
+	}
+	if p.hits {
+		s.takeHits(ctx)
 	}
 	if ctx.Err() != nil {
 		return nil, errors.New("interrupted; nothing was written")

@@ -17,6 +17,9 @@ func (r *report) terminal() string {
 	if t := r.otherPages(); len(t) > 1 {
 		fmt.Fprintf(&b, "other pages, 1 at a time\n%s\n", t.aligned())
 	}
+	if t := r.hitTable(); len(t) > 1 {
+		fmt.Fprintf(&b, "hits\n%s\n", t.aligned())
+	}
 	if t := r.verdicts(); len(t) > 1 {
 		b.WriteString(strings.ReplaceAll(t.aligned(), "**", "") + "\n")
 	}
@@ -75,6 +78,9 @@ func (r *report) markdown() string {
 		fmt.Fprintf(&b, "### %d at a time\n\n%s\n", level, r.results(level).markdown())
 	}
 	section("Other pages, 1 at a time", "`/static` has no script; `/timer` shows its content after `setTimeout` of 4 s.\n\n"+r.otherPages().markdown())
+	if t := r.hitTable(); len(t) > 1 {
+		section("Hits", hitMethod+t.markdown())
+	}
 	section("The rows", r.rowList())
 	section("How it was measured", fmt.Sprintf(method, turnWindow(1).Seconds(), turnWindow(2).Seconds(), r.plan.window.Seconds()))
 	section("Noise", r.noise()+"\n")

@@ -305,3 +305,24 @@ func TestInspect(t *testing.T) {
 		}
 	}
 }
+
+func TestParseHits(t *testing.T) {
+	t.Parallel()
+	got := parseHits(`goos: linux
+BenchmarkHit/bare-2         	   20000	     53125 ns/op	         0.5120 p99-ms	     18823 requests/s	    4913 B/op	      58 allocs/op
+BenchmarkHit/memory-2       	   20000	     79005 ns/op	         0.9210 p99-ms	     12657 requests/s	    8842 B/op	     110 allocs/op
+BenchmarkHit/broken
+PASS
+`)
+	want := map[string]hit{"bare": {18823, 0.512, 58}, "memory": {12657, 0.921, 110}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(hit{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	r := &report{hits: []map[string]hit{got, {"bare": {100, 1, 1}, "memory": {40, 2, 1}}, {"bare": {100, 1, 1}, "memory": {45, 2, 1}}}}
+	if goals := r.hitGoals(); len(goals) != 2 || goals[0].met || goals[1].met || !strings.Contains(goals[0].got, "0.45") {
+		t.Errorf("got %+v, want two that are not met", goals)
+	}
+	if table := r.hitTable(); len(table) != 3 {
+		t.Errorf("got %q, want a header and two rows", table)
+	}
+}

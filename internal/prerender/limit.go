@@ -40,10 +40,11 @@ func (r Rate) Interval() time.Duration { return time.Minute / time.Duration(max(
 // LimitRule bounds renders, and the requests of a client. Pages that are stored count
 // for nothing but Requests.
 type LimitRule struct {
-	// Site is for all renders of the site, Client for those of a client: a crawler's
-	// network. Zero: DefaultSiteRate and DefaultClientRate.
+	// Site is for all renders of the site, Client for those of a crawler's network, Token
+	// for those of an integration. Zero: the defaults.
 	Site   Rate `json:"site,omitzero"`
 	Client Rate `json:"client,omitzero"`
+	Token  Rate `json:"token,omitzero"`
 
 	// Concurrency is how many renders of the site there may be at once. Zero: as many
 	// as there are places for all sites.
@@ -66,6 +67,10 @@ var (
 	// DefaultClientRate lets a crawler have 170,000 new pages a day, which cost less
 	// than ten dollars; what asks for more has made addresses up.
 	DefaultClientRate = Rate{PerMinute: 120, Burst: 120}
+
+	// DefaultTokenRate is half of the site's: what is left is for bots that come by
+	// themselves.
+	DefaultTokenRate = Rate{PerMinute: 600, Burst: 300}
 
 	// DefaultNotFoundRate lets a crawler look at a thousand dead links of an old site
 	// within minutes, and costs a dollar a day where somebody makes addresses up.
@@ -97,19 +102,24 @@ func (e *LimitedError) Is(target error) bool { return target == ErrLimited }
 
 // limit takes a render from what the site and the client have. A limiter that does
 // not answer lets it pass: reserved concurrency is the last limit.
-func (s *Service) limit(ctx context.Context, page Page, client string) error {
+func (s *Service) limit(ctx context.Context, request Request) error {
 	if s.Limiter == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	host := page.Site.Origin.Host
-	rule := page.Rule.Limits
+	host := request.Page.Site.Origin.Host
+	rule := request.Page.Rule.Limits
 	// The client first: what one asks for in vain is not taken from all.
-	if client != "" {
-		if err := s.take(ctx, "client "+client+" "+host, "renders of client "+client, cmp.Or(rule.Client, DefaultClientRate)); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case request.Client != "":
+		err = s.take(ctx, "client "+request.Client+" "+host, "renders of client "+request.Client, cmp.Or(rule.Client, DefaultClientRate))
+	case request.Token != "":
+		err = s.take(ctx, "token "+request.Token+" "+host, "renders of token "+request.Token, cmp.Or(rule.Token, DefaultTokenRate))
+	}
+	if err != nil {
+		return err
 	}
 	return s.take(ctx, "site "+host, "renders of site "+host, cmp.Or(rule.Site, DefaultSiteRate))
 }

@@ -76,6 +76,10 @@ type Request struct {
 	// Empty: they are not limited by client.
 	Client string
 
+	// Token is the name of the token that an integration has shown, whose renders are
+	// counted together as well: it speaks for many clients.
+	Token string
+
 	// Patience is how long it waits for a page that has to be made. Zero: as long as
 	// it takes.
 	Patience time.Duration
@@ -102,7 +106,7 @@ func (s *Service) Answer(ctx context.Context, request Request) (*Answer, error) 
 	if err := s.flights.failed(page.Key); err != nil && freshness == Spare {
 		return s.instead(page, snap, err, phases), nil
 	}
-	flight, first := s.fly(ctx, page, request.Client)
+	flight, first := s.fly(ctx, request)
 	err := flight.wait(ctx, page, request.Patience)
 	if err != nil && freshness == Expired && errors.Is(err, ErrNotAdmitted) {
 		snap, freshness = s.lookup(ctx, page) // the maker has seen an old page, and this service not
@@ -122,11 +126,11 @@ func (s *Service) Answer(ctx context.Context, request Request) (*Answer, error) 
 // fly has the page made, or finds it being made by this service; first says which.
 // The flight outlives a client that hangs up: others wait for it, and the next
 // crawler is glad of it.
-func (s *Service) fly(ctx context.Context, page Page, client string) (_ *flight, first bool) {
-	return s.flights.join(page.Key, func() (*Snapshot, []Phase, error) {
+func (s *Service) fly(ctx context.Context, request Request) (_ *flight, first bool) {
+	return s.flights.join(request.Page.Key, func() (*Snapshot, []Phase, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 		defer cancel()
-		return s.make(ctx, page, client)
+		return s.make(ctx, request)
 	})
 }
 
@@ -138,7 +142,7 @@ func (s *Service) instead(page Page, snap *Snapshot, err error, phases []Phase) 
 
 // Renew renders a page that somebody queued, unless it has been made since.
 func (s *Service) Renew(ctx context.Context, page Page) error {
-	flight, _ := s.fly(ctx, page, "")
+	flight, _ := s.fly(ctx, Request{Page: page})
 	err := flight.wait(ctx, page, 0)
 	if errors.Is(err, ErrNotAdmitted) {
 		return nil // once more would be the same again
@@ -178,7 +182,8 @@ func (s *Service) renewLater(ctx context.Context, page Page) {
 }
 
 // make has the page made, by this service or by another that is at it already.
-func (s *Service) make(ctx context.Context, page Page, client string) (*Snapshot, []Phase, error) {
+func (s *Service) make(ctx context.Context, request Request) (*Snapshot, []Phase, error) {
+	page := request.Page
 	for poll := leasePoll; ; poll = min(2*poll, leasePollMost) {
 		// Another flight may have landed between this request's look-up and its
 		// take-off; and a queued page may have been made again long ago.
@@ -190,7 +195,7 @@ func (s *Service) make(ctx context.Context, page Page, client string) (*Snapshot
 			return nil, nil, fmt.Errorf("render of %s: no time is left for it: %w", page.URL, ErrBusy)
 		}
 		if s.Leases == nil {
-			return s.render(ctx, page, old, client, 0)
+			return s.render(ctx, request, old, 0)
 		}
 		lease, err := s.acquire(ctx, page)
 		if err == nil {
@@ -200,12 +205,12 @@ func (s *Service) make(ctx context.Context, page Page, client string) (*Snapshot
 					return old, nil, nil
 				}
 			}
-			return s.render(ctx, page, old, client, lease.Fence)
+			return s.render(ctx, request, old, lease.Fence)
 		}
 		if !errors.Is(err, ErrLeased) {
 			// Two renders of a page are better than none.
 			s.log().ErrorContext(ctx, "leases do not answer; rendering without", "key", page.Key, "err", err)
-			return s.render(ctx, page, old, client, 0)
+			return s.render(ctx, request, old, 0)
 		}
 		select {
 		case <-time.After(poll):
@@ -216,7 +221,8 @@ func (s *Service) make(ctx context.Context, page Page, client string) (*Snapshot
 }
 
 // render has the page made if it may be. Old is what is stored, or nil.
-func (s *Service) render(ctx context.Context, page Page, old *Snapshot, client string, fence int64) (*Snapshot, []Phase, error) {
+func (s *Service) render(ctx context.Context, request Request, old *Snapshot, fence int64) (*Snapshot, []Phase, error) {
+	page := request.Page
 	if old == nil {
 		if err := s.notFounds.refused(page); err != nil {
 			return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
@@ -227,7 +233,7 @@ func (s *Service) render(ctx context.Context, page Page, old *Snapshot, client s
 		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
 	}
 	defer leave()
-	if err := s.limit(ctx, page, client); err != nil {
+	if err := s.limit(ctx, request); err != nil {
 		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
 	}
 	snap, phases, err := s.Maker.Make(ctx, page, fence)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -89,10 +90,15 @@ func (s *Snapshot) Listed(key Key) Listed {
 	}
 }
 
+// compressors are used again: each has 800 kB.
+var compressors = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+
 // newSnapshot compresses a rendering.
 func newSnapshot(r *Rendering, began time.Time) (*Snapshot, error) {
 	var buf bytes.Buffer
-	zw := gzip.NewWriter(&buf)
+	zw := compressors.Get().(*gzip.Writer)
+	defer compressors.Put(zw)
+	zw.Reset(&buf)
 	if _, err := zw.Write(r.Body); err != nil {
 		return nil, fmt.Errorf("compress page: %w", err)
 	}

@@ -5,25 +5,36 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/stillpage/stillpage/internal/awstest"
 	"github.com/stillpage/stillpage/internal/boltstore"
+	"github.com/stillpage/stillpage/internal/dynamo"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/router"
 )
+
+func TestMain(m *testing.M) { awstest.Main(m) }
 
 // BenchmarkHit compares hits, over HTTP on loopback, with a handler that does
 // nothing but write the same bytes.
 //
 //	go test -run '^$' -bench Hit -benchtime 20000x ./internal/router
 func BenchmarkHit(b *testing.B) {
-	page := []byte("<!DOCTYPE html>" + strings.Repeat("<p>A page as they are, of some thirty kilobytes.</p>", 600))
+	// A page as they are: 32 kB that compress to a quarter.
+	random, page := rand.New(rand.NewPCG(1, 2)), []byte("<!DOCTYPE html>")
+	for len(page) < 32<<10 {
+		page = fmt.Appendf(page, "<li class=\"item price\"><a href=\"/items/%d\">Item %x</a></li>", random.IntN(1e6), random.Uint64())
+	}
 	bolt, err := boltstore.OpenTemporary()
 	if err != nil {
 		b.Fatal(err)
@@ -32,6 +43,12 @@ func BenchmarkHit(b *testing.B) {
 	memory := &memoryStore{pages: map[prerender.Key]*prerender.Snapshot{}}
 	stored := hit(b, memory, page)
 	hit(b, bolt, page)
+	client := dynamodb.NewFromConfig(awstest.Config(), func(o *dynamodb.Options) {
+		endpoint := awstest.DynamoDBEndpoint(b)
+		o.BaseEndpoint, o.Retryer = &endpoint, retry.NewStandard() // see package awsclients
+	})
+	db := &dynamo.Store{Client: client, Table: awstest.Table(b)}
+	hit(b, db, page)
 	bare := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Encoding", "gzip")
@@ -40,7 +57,7 @@ func BenchmarkHit(b *testing.B) {
 	for _, row := range []struct {
 		name    string
 		handler http.Handler
-	}{{"bare", bare}, {"memory", hits(b, memory)}, {"bolt", hits(b, bolt)}} {
+	}{{"bare", bare}, {"memory", hits(b, memory)}, {"bolt", hits(b, bolt)}, {"dynamodb", hits(b, db)}} {
 		b.Run(row.name, func(b *testing.B) { ask(b, row.handler) })
 	}
 }

@@ -56,7 +56,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var answer *prerender.Answer
 	if err == nil {
-		answer, err = h.Service.Answer(r.Context(), prerender.Request{Page: page, Client: client(r), Patience: patience(agent)})
+		answer, err = h.Service.Answer(r.Context(), prerender.Request{Page: page, Client: client(r), Token: token(r), Patience: patience(agent)})
 	}
 	if err == nil && isEdge(r) && answer.Expires.IsZero() && (answer.Status == 500 || answer.Status == 502 || answer.Status == 504) {
 		err = fmt.Errorf("status %d: %w", answer.Status, errSiteFails) // CloudFront would ask the app, and get the same

@@ -22,7 +22,7 @@ const ClientHeader = "X-Stillpage-Client"
 
 // client is whose renders are counted together: the network of who asks the edge,
 // which is 256 addresses of IPv4 (/24), and what one customer gets of IPv6 (/56).
-// Middlewares ask for many, so they have no limit but the site's.
+// Middlewares ask for many; see token.
 func client(r *http.Request) string {
 	addr, err := netip.ParseAddr(r.Header.Get(ClientHeader))
 	if !isEdge(r) || err != nil {
@@ -37,6 +37,14 @@ func client(r *http.Request) string {
 		return ""
 	}
 	return network.String()
+}
+
+// token names what an integration has shown. There is one token for all of them.
+func token(r *http.Request) string {
+	if isEdge(r) || r.Header.Get("X-Prerender-Token") == "" {
+		return ""
+	}
+	return "integrations"
 }
 
 // target is the page that a request names.

@@ -324,7 +324,7 @@ func FullSite(host string) prerender.Site {
 			},
 			Failure: &prerender.FailureRule{PlainApp: true},
 			Limits: &prerender.LimitRule{Site: prerender.Rate{PerMinute: 1, Burst: 2}, Client: prerender.Rate{PerMinute: 3, Burst: 4},
-				Concurrency: 5, NotFound: prerender.Rate{PerMinute: 6, Burst: 7}, Requests: prerender.Rate{PerMinute: 8, Burst: 9}},
+				Token: prerender.Rate{PerMinute: 10, Burst: 11}, Concurrency: 5, NotFound: prerender.Rate{PerMinute: 6, Burst: 7}, Requests: prerender.Rate{PerMinute: 8, Burst: 9}},
 			Agents:    map[string]prerender.Policy{"search": prerender.RenderPage, "seo-tool": prerender.Refuse},
 			Admission: &prerender.AdmitRule{Off: true, TextShare: 0.25, LinkShare: 0.125, Agree: 5, ErrorTexts: []string{"Oops"}},
 		},
