@@ -191,6 +191,26 @@ func (c *siteItem) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...fu
 	return &dynamodb.PutItemOutput{}, nil
 }
 
+// queries catches what package dynamo asks an index for.
+type queries struct {
+	dynamo.Client
+	in *dynamodb.QueryInput
+}
+
+func (c *queries) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	c.in = in
+	return &dynamodb.QueryOutput{}, nil
+}
+
+// What a metric counts is what the log says.
+func TestMetricFilter(t *testing.T) {
+	t.Parallel()
+	pattern := fmt.Sprint(value(t, mainTemplate, "Resources", "PagesNotAdmitted", "Properties", "FilterPattern"))
+	if want := fmt.Sprintf("{ $.msg = %q }", prerender.LogNotAdmitted); !strings.Contains(pattern, want) {
+		t.Errorf("got %s, want %s", pattern, want)
+	}
+}
+
 func TestTableIsThatOfPackageDynamo(t *testing.T) {
 	t.Parallel()
 	client := &item{}
@@ -205,6 +225,28 @@ func TestTableIsThatOfPackageDynamo(t *testing.T) {
 	}
 	if got := value(t, mainTemplate, append(table, "AttributeDefinitions")...); field(t, got, "AttributeName") != key || field(t, got, "AttributeType") != "S" {
 		t.Errorf("key's definition: got %s, want %s as S", got, key)
+	}
+	if err := (&dynamo.Store{Client: client, Table: "t"}).Put(t.Context(), "https://a.example/ desktop", snap); err != nil {
+		t.Fatal(err)
+	}
+	var indexed []string // by the query of List
+	query := &queries{}
+	if err := (&dynamo.Store{Client: query, Table: "t"}).List(t.Context(), prerender.Origin{Scheme: "https", Host: "a.example"}, "x", nil); err != nil {
+		t.Fatal(err)
+	}
+	for name := range strings.FieldsSeq(strings.NewReplacer("=", " ", ">", " ", ":", " ").Replace(*query.in.KeyConditionExpression)) {
+		if _, ok := client.put[name]; ok {
+			indexed = append(indexed, name)
+		}
+	}
+	index := fmt.Sprint(value(t, mainTemplate, append(table, "GlobalSecondaryIndexes")...))
+	for _, want := range append(indexed, *query.in.IndexName, "listed") {
+		if !strings.Contains(index, want) {
+			t.Errorf("the index lacks %q: %s", want, index)
+		}
+	}
+	if len(indexed) < 2 {
+		t.Errorf("List asks by %q, want a partition key and a sort key of the item", indexed)
 	}
 	ttl := field(t, value(t, mainTemplate, append(table, "TimeToLiveSpecification")...), "AttributeName")
 	if n, ok := client.put[ttl].(*types.AttributeValueMemberN); !ok || n.Value != "1000000" {
