@@ -159,6 +159,16 @@ func TestDocumentedSite(t *testing.T) {
 	if got.Failure != silent.Failure || got.CacheControl != silent.CacheControl || got.Vary.Mobile || len(got.Vary.Languages) > 0 {
 		t.Errorf("documented as %+v, and the default is %+v", got, silent)
 	}
+	if got, want := got.Limits, (prerender.LimitRule{
+		Site: prerender.DefaultSiteRate, Client: prerender.DefaultClientRate, Token: prerender.DefaultTokenRate,
+		NotFound: prerender.DefaultNotFoundRate, Requests: prerender.DefaultRequestRate,
+	}); got != want {
+		t.Errorf("limits are documented as %+v, and the defaults are %+v", got, want)
+	}
+	if w := documented.Warming; time.Duration(w.Every) != prerender.DefaultWarmEvery || time.Duration(w.Idle) != prerender.DefaultIdle ||
+		w.PerMinute != prerender.DefaultClientRate.PerMinute || len(w.Sitemaps) > 0 {
+		t.Errorf("warming is documented as %+v", w)
+	}
 	for _, name := range got.Query.Drop {
 		if !slices.Contains(prerender.TrackingParameters, name) {
 			t.Errorf("%s is documented as dropped", name)
