@@ -17,6 +17,7 @@ test: ## run all tests, with the real Chromium, DynamoDB Local, an S3 server, an
 	@scripts/deps.sh cc node java
 	@scripts/aws-deps.sh
 	go test -race ./...
+	go test -run '^TestSimulation$$' ./internal/prerender -simulate 2000
 
 bench: ## compare with prerender and rendertron (installs them from npm), measure hits, and write docs/benchmarks.md
 	@scripts/deps.sh node java

@@ -47,6 +47,28 @@ func (s *Store) Acquire(ctx context.Context, key prerender.Key, d time.Duration)
 	return prerender.Lease{Key: key, Owner: owner, Fence: numberOf(out.Attributes["fence"])}, nil
 }
 
+// Extend implements prerender.Leases.
+func (s *Store) Extend(ctx context.Context, l prerender.Lease, d time.Duration) error {
+	until := s.now().Add(d)
+	_, err := s.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &s.Table, Key: itemKey("lease", l.Key),
+		ConditionExpression:      aws.String("#owner = :owner"),
+		UpdateExpression:         aws.String("SET #until = :until, expires = :expires"),
+		ExpressionAttributeNames: map[string]string{"#owner": "owner", "#until": "until"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":owner": text(l.Owner), ":until": number(until.UnixMilli()), ":expires": number(until.Add(leaseKept).Unix()),
+		},
+	})
+	var failed *types.ConditionalCheckFailedException
+	if errors.As(err, &failed) {
+		return fmt.Errorf("lease of %.200q has passed on: %w", l.Key, prerender.ErrLeased)
+	}
+	if err != nil {
+		return explain("dynamodb:UpdateItem", s.Table, string(l.Key), err)
+	}
+	return nil
+}
+
 // Release implements prerender.Leases. The item stays, and with it its fence.
 func (s *Store) Release(ctx context.Context, l prerender.Lease) error {
 	_, err := s.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{

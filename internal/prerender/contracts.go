@@ -56,6 +56,10 @@ type Leases interface {
 	// when somebody has it.
 	Acquire(ctx context.Context, key Key, d time.Duration) (Lease, error)
 
+	// Extend has a lease last for the given time from now, or returns ErrLeased when it
+	// has passed on to somebody else.
+	Extend(ctx context.Context, l Lease, d time.Duration) error
+
 	// Release gives a lease back before its time. One that has passed on to
 	// somebody else is no error.
 	Release(ctx context.Context, l Lease) error

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -199,7 +200,7 @@ func (s *Service) make(ctx context.Context, request Request) (*Snapshot, []Phase
 		}
 		lease, err := s.acquire(ctx, page)
 		if err == nil {
-			defer s.release(ctx, lease)
+			defer s.hold(ctx, lease)()
 			if poll > leasePoll { // somebody had it, who may have come to an end since the look
 				if old, freshness = s.lookup(ctx, page); freshness == Fresh {
 					return old, nil, nil
@@ -246,7 +247,38 @@ func (s *Service) render(ctx context.Context, request Request, old *Snapshot, fe
 func (s *Service) acquire(ctx context.Context, page Page) (Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	return s.Leases.Acquire(ctx, page.Key, s.timeout()+leaseReserve)
+	return s.Leases.Acquire(ctx, page.Key, leaseTime)
+}
+
+// hold keeps a lease until the function that it returns is called, which gives it back.
+func (s *Service) hold(ctx context.Context, lease Lease) (release func()) {
+	ctx, stop := context.WithCancel(ctx)
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		beat := time.NewTicker(leaseBeat)
+		defer beat.Stop()
+		for {
+			select {
+			case <-beat.C:
+			case <-ctx.Done():
+				return
+			}
+			if err := s.extend(ctx, lease); err != nil && ctx.Err() == nil {
+				s.log().WarnContext(ctx, "lease not kept; another may make the page as well", "key", lease.Key, "err", err)
+			}
+		}
+	})
+	return func() {
+		stop()
+		beating.Wait()
+		s.release(ctx, lease)
+	}
+}
+
+func (s *Service) extend(ctx context.Context, lease Lease) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return s.Leases.Extend(ctx, lease, leaseTime)
 }
 
 const (
@@ -260,8 +292,13 @@ const (
 	// take a place from others and come to nothing.
 	leastRender = 2 * time.Second
 
-	// leaseReserve is what storing a page may take after its render.
+	// leaseReserve is what giving a lease or a place back may take, and storing a page.
 	leaseReserve = 5 * time.Second
+
+	// leaseTime is by how much a holder's death delays the others. It is renewed every
+	// leaseBeat, so that two of three may fail; most renders end before the first.
+	leaseTime = 6 * time.Second
+	leaseBeat = 2 * time.Second
 
 	// leasePoll is when a service first looks again for what another is making, a
 	// tenth of what a slow page takes; later it looks less often, at a write and a

@@ -93,6 +93,19 @@ func (l *leases) Acquire(_ context.Context, key prerender.Key, d time.Duration) 
 	return prerender.Lease{Key: key, Fence: l.fence}, nil
 }
 
+func (l *leases) Extend(_ context.Context, lease prerender.Lease, d time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return l.fail
+	}
+	if _, held := l.until[lease.Key]; !held || lease.Fence != l.fence {
+		return prerender.ErrLeased
+	}
+	l.until[lease.Key] = time.Now().Add(d)
+	return nil
+}
+
 func (l *leases) Release(_ context.Context, lease prerender.Lease) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -415,6 +428,33 @@ func TestManyServicesOneRenders(t *testing.T) {
 
 // A service that dies keeps its lease. The page is made when that has run out,
 // and what the dead one may still store is kept out by its fence.
+func TestLongRenderKeepsItsLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := &browser{do: func(ctx context.Context, n int) (*prerender.Rendering, error) {
+			time.Sleep(13 * time.Second)
+			return ok(ctx, n)
+		}}
+		first, store, _ := service(b)
+		first.Leases = &leases{until: map[prerender.Key]time.Time{}}
+		second := &prerender.Service{Store: store, Maker: first.Maker, Leases: first.Leases, Log: quiet}
+		p := page(t, "/")
+		var all sync.WaitGroup
+		for i, s := range []*prerender.Service{first, second} {
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * time.Second)
+				if _, err := s.Answer(t.Context(), prerender.Request{Page: p}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := b.renders.Load(); n != 1 {
+			t.Errorf("%d renders, want 1", n)
+		}
+	})
+}
+
 func TestLeaseRunsOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

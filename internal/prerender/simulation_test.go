@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,27 +25,37 @@ import (
 //	go test -run Simulation ./internal/prerender -simulate 100000
 var worlds = flag.Int("simulate", 100, "how many worlds to simulate")
 
+// parts of the worlds run side by side.
+const parts = 4
+
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	total := counts{}
-	for seed := range *worlds {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(uint64(seed))
-			w.run(t.Context())
-			for _, broken := range w.broken {
-				t.Errorf("seed %d: %s", seed, broken)
-			}
-			total.add(w.counts)
-		})
-		if t.Failed() {
-			return
+	var mu sync.Mutex
+	t.Run("worlds", func(t *testing.T) { // returns when all parts have
+		for part := range parts {
+			t.Run(fmt.Sprint("part ", part), func(t *testing.T) {
+				t.Parallel()
+				for seed := part; seed < *worlds && !t.Failed(); seed += parts {
+					synctest.Test(t, func(t *testing.T) {
+						w := newWorld(uint64(seed))
+						w.run(t.Context())
+						for _, broken := range w.broken {
+							t.Errorf("seed %d: %s", seed, broken)
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						total.add(w.counts)
+					})
+				}
+			})
 		}
-	}
+	})
 	// A simulation in which nothing happens proves nothing.
 	for what, n := range total {
 		t.Logf("%-12s %d", what, n)
 	}
-	for _, what := range []string{"hit", "stale", "miss", "coalesced", "instead", "error", "partial", "crash", "outage", "takeover", "purge", "refused"} {
+	for _, what := range []string{"hit", "stale", "miss", "coalesced", "instead", "error", "partial", "crash", "outage", "takeover", "purge", "refused", "extended", "limited"} {
 		if total[what] == 0 {
 			t.Errorf("in %d worlds, not once: %s", *worlds, what)
 		}
@@ -62,6 +73,7 @@ func TestSimulationNotices(t *testing.T) {
 		"pages under other keys":      {func(w *world) { w.mixesKeys = true }, "of another page"},
 		"a store that forgets":        {func(w *world) { w.forgets = true }, "although"},
 		"partial pages look complete": {func(w *world) { w.hidesPartial = true }, "partial"},
+		"limits that limit nothing":   {func(w *world) { w.hasNoLimits = true }, "limit"},
 		"late renders win":            {func(w *world) { w.ignoresFences = true }, "older"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -106,10 +118,13 @@ type world struct {
 	unleased map[prerender.Key]time.Time // until when one may be under way without lease
 	trouble  map[string]time.Time        // until when something fails
 	instance []*prerender.Service
+	limits   prerender.MemoryLimiter
+	entered  int
+	renders  []time.Time // that have begun in the last ten minutes
 	broken   []string
 	counts   counts
 
-	everybodyHasLeases, mixesKeys, forgets, hidesPartial, ignoresFences bool
+	everybodyHasLeases, mixesKeys, forgets, hidesPartial, ignoresFences, hasNoLimits bool
 }
 
 type holder struct {
@@ -121,6 +136,13 @@ type holder struct {
 const (
 	instances  = 3
 	mostRender = 15 * time.Second // a service's Timeout
+	sitePlaces = 2
+	clients    = 3
+)
+
+var (
+	siteRate   = prerender.Rate{PerMinute: 2, Burst: 4}
+	clientRate = prerender.Rate{PerMinute: 1, Burst: 3}
 )
 
 func newWorld(seed uint64) *world {
@@ -131,9 +153,10 @@ func newWorld(seed uint64) *world {
 	w := &world{
 		random: rand.New(rand.NewPCG(seed, 1)), pages: map[prerender.Key]*prerender.Snapshot{}, holders: map[prerender.Key]holder{},
 		making: map[prerender.Key]int{}, unleased: map[prerender.Key]time.Time{}, trouble: map[string]time.Time{}, counts: counts{},
-		site: prerender.Site{Origin: origin, Settings: prerender.Settings{Lifetimes: prerender.Lifetimes{
-			Success: &prerender.Lifetime{Fresh: 10 * time.Minute, Stale: 20 * time.Minute, IfError: time.Hour},
-		}}},
+		site: prerender.Site{Origin: origin, Settings: prerender.Settings{
+			Lifetimes: prerender.Lifetimes{Success: &prerender.Lifetime{Fresh: 10 * time.Minute, Stale: 20 * time.Minute, IfError: time.Hour}},
+			Limits:    &prerender.LimitRule{Site: siteRate, Client: clientRate, Concurrency: sitePlaces},
+		}},
 	}
 	for range instances {
 		w.instance = append(w.instance, w.newInstance())
@@ -143,7 +166,7 @@ func newWorld(seed uint64) *world {
 
 func (w *world) newInstance() *prerender.Service {
 	studio := &prerender.Studio{Renderer: w, Store: w, Log: quiet}
-	return &prerender.Service{Store: w, Leases: w, Maker: studio, Queue: renewer{w}, Timeout: mostRender, Log: quiet}
+	return &prerender.Service{Store: w, Leases: w, Limiter: limiter{w}, Maker: studio, Queue: renewer{w}, Timeout: mostRender, Log: quiet}
 }
 
 // renewer renders what is queued at once, on any instance.
@@ -225,17 +248,21 @@ func (w *world) ask(ctx context.Context) {
 		panic(err)
 	}
 	patience := time.Duration(w.random.IntN(2)) * 4 * time.Second
+	client := fmt.Sprint("client ", w.random.IntN(clients))
 	stored, had := w.pages[page.Key]
 	storeFails := w.fails("store")
 	w.mu.Unlock()
 	begin := time.Now()
-	answer, err := w.pick().Answer(ctx, prerender.Request{Page: page, Patience: patience})
+	answer, err := w.pick().Answer(ctx, prerender.Request{Page: page, Patience: patience, Client: client})
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	life := page.Rule.Lifetime(200, nil)
 	if err != nil {
 		w.counts["error"]++
+		if errors.Is(err, prerender.ErrLimited) {
+			w.counts["limited"]++
+		}
 		// A page that may still be answered is.
 		usable := had && stored.SiteVersion >= hardest(site) && begin.Sub(stored.RenderedAt) <= life.Whole() && !storeFails
 		w.promise(!usable, "error %v although a page of %v was stored", err, stored)
@@ -281,6 +308,11 @@ func (w *world) Render(ctx context.Context, page prerender.Page) (*prerender.Ren
 	w.making[page.Key]++
 	// A second render is right when the leases did not answer one of the two.
 	w.promise(w.making[page.Key] == 1 || time.Now().Before(w.unleased[page.Key]), "%d renders of %s at once", w.making[page.Key], page.Key)
+	w.renders = slices.DeleteFunc(append(w.renders, time.Now()), func(at time.Time) bool { return time.Since(at) > 10*time.Minute })
+	n := len(w.renders)
+	// A render takes from its bucket a moment before it begins.
+	w.promise(n <= siteRate.Burst+10*siteRate.PerMinute+1, "%d renders in ten minutes, and the site's limit is a burst of %d and %d a minute", n, siteRate.Burst, siteRate.PerMinute)
+	w.promise(w.entered <= sitePlaces, "%d renders at once, and the site has %d places", w.entered, sitePlaces)
 	took := time.Duration(100+w.random.IntN(2000)) * time.Millisecond
 	if w.fails("slow") {
 		took += time.Duration(w.random.IntN(14)) * time.Second
@@ -316,6 +348,35 @@ func (w *world) Render(ctx context.Context, page prerender.Page) (*prerender.Ren
 	}
 	r.Body = fmt.Appendf(nil, "%s of %s of %v", what, page.URL, time.Now())
 	return r, nil
+}
+
+// limiter is what all instances share. It counts who is inside.
+type limiter struct{ *world }
+
+func (l limiter) Take(ctx context.Context, name string, r prerender.Rate) (time.Duration, error) {
+	if l.hasNoLimits {
+		return 0, nil
+	}
+	return l.limits.Take(ctx, name, r)
+}
+
+func (l limiter) Enter(ctx context.Context, name string, places int, d time.Duration) (func(context.Context) error, error) {
+	if l.hasNoLimits {
+		places = 100
+	}
+	leave, err := l.limits.Enter(ctx, name, places, d)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entered++
+	return func(ctx context.Context) error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.entered--
+		return leave(ctx)
+	}, nil
 }
 
 var errStore = errors.New("the store does not answer")
@@ -384,6 +445,23 @@ func (w *world) Acquire(_ context.Context, key prerender.Key, d time.Duration) (
 	owner := fmt.Sprint("owner ", w.fence)
 	w.holders[key] = holder{owner, w.fence, time.Now().Add(d)}
 	return prerender.Lease{Key: key, Owner: owner, Fence: w.fence}, nil
+}
+
+// Extend implements prerender.Leases.
+func (w *world) Extend(_ context.Context, l prerender.Lease, d time.Duration) error {
+	time.Sleep(3 * time.Millisecond)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fails("leases") {
+		w.unleased[l.Key] = time.Now().Add(mostRender)
+		return errStore
+	}
+	if w.holders[l.Key].owner != l.Owner {
+		return prerender.ErrLeased
+	}
+	w.counts["extended"]++
+	w.holders[l.Key] = holder{l.Owner, l.Fence, time.Now().Add(d)}
+	return nil
 }
 
 // Release implements prerender.Leases. A holder that has died does not release.

@@ -124,8 +124,18 @@ func RunLeases(t *testing.T, open func(t *testing.T, now func() time.Time) prere
 		clock = clock.Add(9 * time.Second)
 		refused("a")
 		clock = clock.Add(2 * time.Second)
+		if err := l.Extend(t.Context(), second, 10*time.Second); err != nil { // it was only late
+			t.Errorf("Extend: %v", err)
+		}
+		refused("a")
+		clock = clock.Add(11 * time.Second)
 		third := acquire("a") // the second's holder has died
-		release(second)       // or was only slow
+		for _, old := range []prerender.Lease{first, second} {
+			if err := l.Extend(t.Context(), old, 10*time.Second); !errors.Is(err, prerender.ErrLeased) {
+				t.Errorf("Extend of a lease that has passed on: got %v, want ErrLeased", err)
+			}
+		}
+		release(second) // or was only slow
 		refused("a")
 		if first.Fence >= second.Fence || second.Fence >= third.Fence {
 			t.Errorf("fences: got %d, %d, %d, want them to go up", first.Fence, second.Fence, third.Fence)
