@@ -574,10 +574,9 @@ func TestRenderCommand(t *testing.T) {
 // The pages of a sitemap are there before anybody has asked for them.
 func TestServeKeepsSitemapWarm(t *testing.T) {
 	t.Parallel()
-	var app *httptest.Server
-	app = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/sitemap.xml" {
-			fmt.Fprintf(w, "%[1]s/a\n%[1]s/b\nhttps://elsewhere.example/\n", app.URL)
+			fmt.Fprintf(w, "http://%[1]s/a\nhttp://%[1]s/b\nhttps://elsewhere.example/\n", r.Host)
 			return
 		}
 		w.Header().Set("Content-Type", "text/html")
