@@ -27,7 +27,7 @@ func TestMarkup(t *testing.T) {
 <pre>
 
 two</pre><textarea>&lt;t></textarea><p>1 &lt; 2 &amp; 3&nbsp;&gt;</p><template><i>in</i><script>1</script></template>
-<svg viewBox="0 0 1 1"><a xlink:href="#x"/><script>1</script><path d="M0"/></svg><br><img alt="x"><!-- in -->
+<svg viewBox="0 0 1 1"><a xlink:href="#x"/><script>1</script><path d="M0"/></svg><math><mfrac><mi>a</mi><mn>2</mn></mfrac></math><br><img alt="x"><!-- in -->
 <form><input name="attributes"><input name="firstChild"><input name="localName"></form>
 <img name="documentElement"><script>document.querySelector("p").append(" added")</script></body></html><!-- after -->`)})
 	c := render(t, url+"/")
@@ -36,7 +36,7 @@ two</pre><textarea>&lt;t></textarea><p>1 &lt; 2 &amp; 3&nbsp;&gt;</p><template><
 		`{"a": "<b> & </b>"}</script>`, `<link rel="preload" as="style" href="/kept.css">`, "a > b { color: red }",
 		`<body>`, `<a>j</a><a href="/rel#f">r</a>`, "<pre>\n\ntwo</pre>", "<textarea>&lt;t&gt;</textarea>",
 		"<p>1 &lt; 2 &amp; 3&nbsp;&gt; added</p>", "<template><i>in</i></template>",
-		`<svg viewBox="0 0 1 1"><a xlink:href="#x"></a><path d="M0"></path></svg><br><img alt="x"><!-- in -->`,
+		`<svg viewBox="0 0 1 1"><a xlink:href="#x"></a><path d="M0"></path></svg><math><mfrac><mi>a</mi><mn>2</mn></mfrac></math><br><img alt="x"><!-- in -->`,
 		`<form><input name="attributes"><input name="firstChild"><input name="localName"></form>`, "</html><!-- after -->",
 	}, []string{"setAttribute", "text/template", "m.js", "p.js", "switch it on", "x()", "<base"})
 	if c.Title != "t" || c.Status != 200 || c.Partial != "" || c.Header.Get("Content-Type") != "text/html; charset=utf-8" {
