@@ -48,8 +48,9 @@ const mostLooks = 10
 
 // Enter implements prerender.Limiter: each place is a lease.
 func (s *Store) Enter(ctx context.Context, name string, places int, d time.Duration) (func(context.Context) error, error) {
-	order := rand.Perm(places)
-	for _, i := range order[:min(places, mostLooks)] {
+	first := rand.IntN(max(1, places))
+	for look := range min(places, mostLooks) {
+		i := (first + look) % places
 		lease, err := s.Acquire(ctx, prerender.Key(fmt.Sprintf("place %d of %s", i, name)), d)
 		if err == nil {
 			return func(ctx context.Context) error { return s.Release(ctx, lease) }, nil
