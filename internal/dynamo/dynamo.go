@@ -9,7 +9,7 @@
 //	page#<hash>   key, fence, meta, the snapshot's JSON without its body, and gzip, the
 //	              body, or object, its name in Bodies; site and place, by which the
 //	              index of this name lists it, and listed, all that it holds beside
-//	lease#<hash>  key, owner, until (ms), fence
+//	lease#<hash>  key, owner, until (ms), for (ms), mark, fence
 //	limit#<hash>  full (µs): when a bucket of Take will be full again
 //
 // where hash is the key's SHA-256: keys are longer than DynamoDB's 2,048 bytes.

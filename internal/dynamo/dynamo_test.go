@@ -150,7 +150,7 @@ func TestRefused(t *testing.T) {
 			s := &dynamo.Store{Client: refusing{err: tt.err}, Table: "pages"}
 			sites := &dynamo.Sites{Client: refusing{err: tt.err}, Table: "pages"}
 			_, getErr := s.Get(t.Context(), "k")
-			_, leaseErr := s.Acquire(t.Context(), "k", time.Second)
+			_, leaseErr := s.Acquire(t.Context(), "k", time.Second, "")
 			_, sitesErr := sites.Sites(t.Context())
 			_, siteErr := sites.PutSite(t.Context(), storetest.FullSite("a.example"))
 			for action, err := range map[string]error{
@@ -263,7 +263,7 @@ func TestRetriesMeetTheirOwnSuccess(t *testing.T) {
 		}
 		site = stored
 	}
-	lease, err := s.Acquire(t.Context(), "k", time.Minute)
+	lease, err := s.Acquire(t.Context(), "k", time.Minute, "")
 	if err != nil {
 		t.Fatalf("Acquire: %v", err)
 	}
@@ -299,7 +299,7 @@ func TestErrorsSayWhatToMend(t *testing.T) {
 	s.Table = "no-such-table"
 	_, err := s.Get(t.Context(), "k")
 	wantText(t, err, "dynamodb:GetItem", "no-such-table", "does not exist")
-	_, err = s.Acquire(t.Context(), "k", time.Second)
+	_, err = s.Acquire(t.Context(), "k", time.Second, "")
 	wantText(t, err, "dynamodb:UpdateItem", "no-such-table", "does not exist")
 	s.Table = awstest.Table(t)
 	if err := s.Put(t.Context(), "k", storetest.Snapshot("large", 500_000)); err != nil {
@@ -327,7 +327,7 @@ func TestTwoHundredWantOneLease(t *testing.T) {
 	var all sync.WaitGroup
 	for range 200 {
 		all.Go(func() {
-			switch _, err := s.Acquire(context.Background(), "k", time.Minute); {
+			switch _, err := s.Acquire(context.Background(), "k", time.Minute, ""); {
 			case err == nil:
 				won.Add(1)
 			case errors.Is(err, prerender.ErrLeased):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,7 +22,7 @@ const limitKept = time.Hour
 // again. A bucket in use takes one write, one that has been full two.
 func (s *Store) Take(ctx context.Context, name string, r prerender.Rate) (time.Duration, error) {
 	now, interval := s.now().UnixMicro(), r.Interval().Microseconds()
-	latest := now + int64(max(1, r.Burst)-1)*interval
+	latest := now + r.Room().Microseconds()
 	for range 3 { // others may fill and empty it between two writes
 		// In use: there is room for one more.
 		full, err := s.takeIf(ctx, name, "#full > :now AND #full <= :latest", "SET #full = #full + :interval, expires = :expires", now, latest, interval)
@@ -44,14 +45,14 @@ func (s *Store) Take(ctx context.Context, name string, r prerender.Rate) (time.D
 }
 
 // mostLooks is how many places Enter looks at, a write each.
-const mostLooks = 10
+const mostLooks = 4
 
 // Enter implements prerender.Limiter: each place is a lease.
 func (s *Store) Enter(ctx context.Context, name string, places int, d time.Duration) (func(context.Context) error, error) {
 	first := rand.IntN(max(1, places))
 	for look := range min(places, mostLooks) {
 		i := (first + look) % places
-		lease, err := s.Acquire(ctx, prerender.Key(fmt.Sprintf("place %d of %s", i, name)), d)
+		lease, err := s.acquire(ctx, prerender.Key(fmt.Sprintf("place %d of %s", i, name)), d, "", 0)
 		if err == nil {
 			return func(ctx context.Context) error { return s.Release(ctx, lease) }, nil
 		}
@@ -70,7 +71,7 @@ func (s *Store) takeIf(ctx context.Context, name, condition, update string, now,
 		":now": number(now), ":interval": number(interval),
 		":expires": number(time.UnixMicro(latest).Add(limitKept).Unix()),
 	}
-	if condition[0] == '#' {
+	if strings.Contains(condition, ":latest") { // what is not used is an error
 		values[":latest"] = number(latest)
 	}
 	_, err = s.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{

@@ -2,6 +2,7 @@ package prerender
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -52,9 +53,12 @@ type SiteStore interface {
 //
 // It is safe for concurrent use.
 type Leases interface {
-	// Acquire takes the lease of a page for the given time, or returns ErrLeased
-	// when somebody has it.
-	Acquire(ctx context.Context, key Key, d time.Duration) (Lease, error)
+	// Acquire takes the lease of a page for the given time, or returns a LeasedError when
+	// somebody has it. Clocks are apart, so a lease that has not been given back ends
+	// for others a minute after its time; but one with the given mark is taken over:
+	// whoever has seen that for the lease's own time without a change knows that its
+	// holder is gone. An empty mark is that of none.
+	Acquire(ctx context.Context, key Key, d time.Duration, mark string) (Lease, error)
 
 	// Extend has a lease last for the given time from now, or returns ErrLeased when it
 	// has passed on to somebody else.
@@ -64,6 +68,23 @@ type Leases interface {
 	// somebody else is no error.
 	Release(ctx context.Context, l Lease) error
 }
+
+// LeasedError is an ErrLeased.
+type LeasedError struct {
+	Key  Key
+	Mark string        // changes whenever the lease is extended or passes on
+	For  time.Duration // was asked for, by who has it, when the mark was made
+}
+
+func (e *LeasedError) Error() string {
+	return fmt.Sprintf("another has the lease of %.200q, for %v: %v", e.Key, e.For, ErrLeased)
+}
+
+// Is says that it is an ErrLeased.
+func (e *LeasedError) Is(target error) bool { return target == ErrLeased }
+
+// ClockTolerance is by how much the clocks of instances may be apart.
+const ClockTolerance = time.Minute
 
 // Lease is the right to make a page.
 type Lease struct {

@@ -34,8 +34,27 @@ type Rate struct {
 	Burst int `json:"burst"`
 }
 
+// What is beyond these is taken for them: an interval has microseconds.
+const (
+	mostPerMinute = 60_000_000
+	mostBurst     = 1_000_000
+)
+
 // Interval is the time in which one more is allowed.
-func (r Rate) Interval() time.Duration { return time.Minute / time.Duration(max(1, r.PerMinute)) }
+func (r Rate) Interval() time.Duration {
+	return time.Minute / time.Duration(min(max(1, r.PerMinute), mostPerMinute))
+}
+
+// Room is by how much a bucket's time of being full may be ahead when one more is
+// taken.
+func (r Rate) Room() time.Duration {
+	return time.Duration(min(max(1, r.Burst), mostBurst)-1) * r.Interval()
+}
+
+// or returns the rate, and where it says nothing, another.
+func (r Rate) or(other Rate) Rate {
+	return Rate{PerMinute: cmp.Or(r.PerMinute, other.PerMinute), Burst: cmp.Or(r.Burst, other.Burst)}
+}
 
 // LimitRule bounds renders, and the requests of a client. Pages that are stored count
 // for nothing but Requests.
@@ -46,8 +65,8 @@ type LimitRule struct {
 	Client Rate `json:"client,omitzero"`
 	Token  Rate `json:"token,omitzero"`
 
-	// Concurrency is how many renders of the site there may be at once. Zero: as many
-	// as there are places for all sites.
+	// Concurrency is how many renders of the site there may be at once, half of them for
+	// one client. Zero: as many as there are places for all sites.
 	Concurrency int `json:"concurrency,omitempty"`
 
 	// NotFound is how many addresses in a directory may turn out to lead nowhere (404,
@@ -80,99 +99,9 @@ var (
 	DefaultRequestRate = Rate{PerMinute: 6000, Burst: 6000}
 )
 
-// placeWait is when to ask again where all places are taken: after some renders.
-const placeWait = 10 * time.Second
-
 // ErrLimited: as much was rendered as is allowed. As a LimitedError it says when
 // there is more.
 var ErrLimited = errors.New("render limit reached")
-
-// LimitedError is an ErrLimited that passes.
-type LimitedError struct {
-	Of   string // what is limited
-	Wait time.Duration
-}
-
-func (e *LimitedError) Error() string {
-	return fmt.Sprintf("the %s are used up, more in %v", e.Of, e.Wait.Round(time.Second))
-}
-
-// Is says that it is an ErrLimited.
-func (e *LimitedError) Is(target error) bool { return target == ErrLimited }
-
-// limit takes a render from what the site and the client have. A limiter that does
-// not answer lets it pass: reserved concurrency is the last limit.
-func (s *Service) limit(ctx context.Context, request Request) error {
-	if s.Limiter == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	host := request.Page.Site.Origin.Host
-	rule := request.Page.Rule.Limits
-	// The client first: what one asks for in vain is not taken from all.
-	var err error
-	switch {
-	case request.Client != "":
-		err = s.take(ctx, "client "+request.Client+" "+host, "renders of client "+request.Client, cmp.Or(rule.Client, DefaultClientRate))
-	case request.Token != "":
-		err = s.take(ctx, "token "+request.Token+" "+host, "renders of token "+request.Token, cmp.Or(rule.Token, DefaultTokenRate))
-	}
-	if err != nil {
-		return err
-	}
-	return s.take(ctx, "site "+host, "renders of site "+host, cmp.Or(rule.Site, DefaultSiteRate))
-}
-
-// enter takes one of the site's places, if it has a number of them.
-func (s *Service) enter(ctx context.Context, page Page) (leave func(), err error) {
-	places, host := page.Rule.Limits.Concurrency, page.Site.Origin.Host
-	if s.Limiter == nil || places <= 0 {
-		return func() {}, nil
-	}
-	entering, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	left, err := s.Limiter.Enter(entering, "site "+host, places, s.timeout()+leaseReserve)
-	if errors.Is(err, ErrLimited) {
-		return nil, &LimitedError{"places of site " + host, placeWait}
-	}
-	if err != nil {
-		s.log().ErrorContext(ctx, "limits do not answer; rendering without", "of", "places of site "+host, "err", err)
-		return func() {}, nil
-	}
-	return func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseReserve)
-		defer cancel()
-		if err := left(ctx); err != nil {
-			s.log().WarnContext(ctx, "place not given back; it will run out", "of", host, "err", err)
-		}
-	}, nil
-}
-
-// flooded says whether a client asks for more than any does. Each instance counts
-// for itself: a count that all share would cost more than the answers.
-func (s *Service) flooded(ctx context.Context, r Request) error {
-	if r.Client == "" {
-		return nil
-	}
-	rate := cmp.Or(r.Page.Rule.Limits.Requests, DefaultRequestRate)
-	if wait, _ := s.requests.Take(ctx, r.Client+" "+r.Page.Site.Origin.Host, rate); wait > 0 {
-		return &LimitedError{"requests of client " + r.Client, max(wait, time.Second)}
-	}
-	return nil
-}
-
-func (s *Service) take(ctx context.Context, name, of string, r Rate) error {
-	wait, err := s.Limiter.Take(ctx, name, r)
-	if err != nil {
-		s.log().ErrorContext(ctx, "limits do not answer; rendering without", "of", of, "err", err)
-		return nil
-	}
-	if wait > 0 {
-		return &LimitedError{of, wait}
-	}
-	return nil
-}
 
 // MemoryLimiter is a Limiter for one instance. The zero value is ready.
 type MemoryLimiter struct {
@@ -184,6 +113,9 @@ type MemoryLimiter struct {
 	places map[string][]*time.Time // until when those that are taken are
 }
 
+// now is the clock on the wall: a bucket fills while a function is frozen, too.
+func (m *MemoryLimiter) now() time.Time { return clock(m.Now).Round(0) }
+
 // mostBuckets bounds what is remembered; buckets that are full need not be.
 const mostBuckets = 100_000
 
@@ -191,7 +123,7 @@ const mostBuckets = 100_000
 func (m *MemoryLimiter) Take(_ context.Context, name string, r Rate) (time.Duration, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := clock(m.Now)
+	now := m.now()
 	if len(m.full) >= mostBuckets {
 		maps.DeleteFunc(m.full, func(_ string, at time.Time) bool { return !at.After(now) })
 		// Some are forgotten, so that it is not done at each call.
@@ -209,7 +141,10 @@ func (m *MemoryLimiter) Take(_ context.Context, name string, r Rate) (time.Durat
 	if full.Before(now) {
 		full = now
 	}
-	room := time.Duration(max(1, r.Burst)-1) * r.Interval()
+	room := r.Room()
+	if full.Sub(now) > room+r.Interval() {
+		full = now // the clock was set back, or the rate has changed
+	}
 	if wait := full.Sub(now) - room; wait > 0 {
 		return wait, nil
 	}
@@ -221,10 +156,9 @@ func (m *MemoryLimiter) Take(_ context.Context, name string, r Rate) (time.Durat
 func (m *MemoryLimiter) Enter(_ context.Context, name string, places int, d time.Duration) (func(context.Context) error, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := clock(m.Now)
+	now := m.now()
 	taken := slices.DeleteFunc(m.places[name], func(until *time.Time) bool { return !until.After(now) })
 	if len(taken) >= places {
-		m.places[name] = taken
 		return nil, fmt.Errorf("%d places of %s: %w", places, name, ErrLimited)
 	}
 	until := now.Add(d)

@@ -41,10 +41,19 @@ func (s Site) WithPurge(p Purge, now time.Time) (Site, error) {
 	if p.Path != "" && !strings.HasPrefix(p.Path, "/") {
 		return s, fmt.Errorf("path %q must start with /, like /blog/*: %w", p.Path, ErrURLInvalid)
 	}
+	if strings.ContainsAny(p.Path, "?#") {
+		return s, fmt.Errorf("path %q has a query or a fragment; a purge is of a path, with all its queries: %w", p.Path, ErrURLInvalid)
+	}
+	if p.Path != "" {
+		p.Path = normalizePath(p.Path)
+	}
 	if len(p.Path) > MaxURL || len(p.Tag) > mostTag {
 		return s, fmt.Errorf("a path of %d and a tag of %d bytes are more than %d and %d: %w", len(p.Path), len(p.Tag), MaxURL, mostTag, ErrURLInvalid)
 	}
 	p.Version, p.At = s.Version+1, now.UTC().Truncate(time.Second)
+	if s.Version == 0 {
+		p.Version = now.UnixMicro() // as stores do: one that was deleted had a version, and pages have it
+	}
 	purges := slices.DeleteFunc(slices.Clone(s.Purges), func(old Purge) bool {
 		// No page is as old, or the new one hits all that this one does.
 		return now.Sub(old.At) > MostLifetime || (p.Hard || !old.Hard) && p.Path == old.Path && p.Tag == old.Tag
@@ -151,6 +160,9 @@ func (p Page) freshness(snap *Snapshot, now time.Time) Freshness {
 	}
 	return f
 }
+
+// IsPurged says whether a snapshot is not fresh any more because of a purge.
+func (s *Site) IsPurged(l Listed) bool { return s.purged(l) > notPurged }
 
 type purged int
 

@@ -37,9 +37,9 @@ type Service struct {
 	// Log gets what goes wrong beside an answer. Nil means slog.Default().
 	Log *slog.Logger
 
-	flights   flights
-	notFounds notFounds
-	requests  MemoryLimiter
+	flights  flights
+	pauses   pauses
+	requests MemoryLimiter
 }
 
 // DefaultTimeout leaves a reserve below the 20 s after which clients of
@@ -145,7 +145,8 @@ func (s *Service) instead(page Page, snap *Snapshot, err error, phases []Phase) 
 func (s *Service) Renew(ctx context.Context, page Page) error {
 	flight, _ := s.fly(ctx, Request{Page: page})
 	err := flight.wait(ctx, page, 0)
-	if errors.Is(err, ErrNotAdmitted) {
+	if errors.Is(err, ErrNotAdmitted) || errors.Is(err, ErrLimited) {
+		s.log().WarnContext(ctx, "queued page not renewed; who asks for it next has it queued again", "key", page.Key, "err", err)
 		return nil // once more would be the same again
 	}
 	return err
@@ -185,6 +186,7 @@ func (s *Service) renewLater(ctx context.Context, page Page) {
 // make has the page made, by this service or by another that is at it already.
 func (s *Service) make(ctx context.Context, request Request) (*Snapshot, []Phase, error) {
 	page := request.Page
+	var seen watch
 	for poll := leasePoll; ; poll = min(2*poll, leasePollMost) {
 		// Another flight may have landed between this request's look-up and its
 		// take-off; and a queued page may have been made again long ago.
@@ -195,10 +197,13 @@ func (s *Service) make(ctx context.Context, request Request) (*Snapshot, []Phase
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < leastRender {
 			return nil, nil, fmt.Errorf("render of %s: no time is left for it: %w", page.URL, ErrBusy)
 		}
+		if err := s.refused(request, old != nil); err != nil {
+			return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
+		}
 		if s.Leases == nil {
 			return s.render(ctx, request, old, 0)
 		}
-		lease, err := s.acquire(ctx, page)
+		lease, err := s.acquire(ctx, request, seen.dead())
 		if err == nil {
 			defer s.hold(ctx, lease)()
 			if poll > leasePoll { // somebody had it, who may have come to an end since the look
@@ -208,11 +213,13 @@ func (s *Service) make(ctx context.Context, request Request) (*Snapshot, []Phase
 			}
 			return s.render(ctx, request, old, lease.Fence)
 		}
-		if !errors.Is(err, ErrLeased) {
+		var leased *LeasedError
+		if !errors.As(err, &leased) {
 			// Two renders of a page are better than none.
 			s.log().ErrorContext(ctx, "leases do not answer; rendering without", "key", page.Key, "err", err)
 			return s.render(ctx, request, old, 0)
 		}
+		seen.look(leased)
 		select {
 		case <-time.After(poll):
 		case <-ctx.Done():
@@ -224,30 +231,48 @@ func (s *Service) make(ctx context.Context, request Request) (*Snapshot, []Phase
 // render has the page made if it may be. Old is what is stored, or nil.
 func (s *Service) render(ctx context.Context, request Request, old *Snapshot, fence int64) (*Snapshot, []Phase, error) {
 	page := request.Page
-	if old == nil {
-		if err := s.notFounds.refused(page); err != nil {
-			return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
-		}
-	}
-	leave, err := s.enter(ctx, page)
+	end, err := s.begin(ctx, request)
 	if err != nil {
 		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
 	}
-	defer leave()
-	if err := s.limit(ctx, request); err != nil {
-		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
-	}
+	defer end()
 	snap, phases, err := s.Maker.Make(ctx, page, fence)
 	if err == nil && old == nil {
-		s.countNotFound(ctx, page, snap)
+		s.countNotFound(ctx, request, snap)
 	}
 	return snap, phases, err
 }
 
-func (s *Service) acquire(ctx context.Context, page Page) (Lease, error) {
+// watch is what a service has seen of a lease that another has.
+type watch struct {
+	mark  string
+	since time.Time // by its own clock
+	most  time.Duration
+}
+
+func (w *watch) look(e *LeasedError) {
+	if e.Mark != w.mark {
+		*w = watch{e.Mark, time.Now(), e.For}
+	}
+}
+
+// dead returns the mark of a lease whose holder is gone.
+func (w *watch) dead() string {
+	if w.mark == "" || time.Since(w.since) <= w.most {
+		return ""
+	}
+	return w.mark
+}
+
+func (s *Service) acquire(ctx context.Context, request Request, mark string) (Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	return s.Leases.Acquire(ctx, page.Key, leaseTime)
+	d := leaseTime
+	if request.Patience > 0 {
+		// Who does not wait to the end may be frozen then, and its beat with it.
+		d = s.timeout() + leaseReserve
+	}
+	return s.Leases.Acquire(ctx, request.Page.Key, d, mark)
 }
 
 // hold keeps a lease until the function that it returns is called, which gives it back.

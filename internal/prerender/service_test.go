@@ -76,18 +76,23 @@ type leases struct {
 	mu    sync.Mutex
 	fence int64
 	until map[prerender.Key]time.Time
+	lasts map[prerender.Key]time.Duration
 	fail  error
 }
 
-func (l *leases) Acquire(_ context.Context, key prerender.Key, d time.Duration) (prerender.Lease, error) {
+func (l *leases) Acquire(_ context.Context, key prerender.Key, d time.Duration, mark string) (prerender.Lease, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil {
 		return prerender.Lease{}, l.fail
 	}
-	if time.Now().Before(l.until[key]) {
-		return prerender.Lease{}, prerender.ErrLeased
+	if has := l.until[key].String(); !l.until[key].IsZero() && mark != has && time.Now().Before(l.until[key].Add(prerender.ClockTolerance)) {
+		return prerender.Lease{}, &prerender.LeasedError{Key: key, Mark: has, For: l.lasts[key]}
 	}
+	if l.lasts == nil {
+		l.lasts = map[prerender.Key]time.Duration{}
+	}
+	l.lasts[key] = d
 	l.fence++
 	l.until[key] = time.Now().Add(d)
 	return prerender.Lease{Key: key, Fence: l.fence}, nil
@@ -463,7 +468,7 @@ func TestLeaseRunsOut(t *testing.T) {
 		l := &leases{until: map[prerender.Key]time.Time{}}
 		s.Leases, s.Timeout = l, 30*time.Second
 		p := page(t, "/")
-		if _, err := l.Acquire(t.Context(), p.Key, 10*time.Second); err != nil {
+		if _, err := l.Acquire(t.Context(), p.Key, 10*time.Second, ""); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
@@ -473,9 +478,8 @@ func TestLeaseRunsOut(t *testing.T) {
 		if waited := time.Since(began); waited < 10*time.Second || waited > 11*time.Second {
 			t.Errorf("waited %v for a lease of 10 s", waited)
 		}
-		l.until[p.Key] = time.Now().Add(time.Hour)
 		time.Sleep(prerender.DefaultSuccess.Whole() + time.Second)
-		l.until[p.Key] = time.Now().Add(time.Hour)
+		l.until[p.Key], l.lasts[p.Key] = time.Now().Add(time.Hour), time.Hour
 		if _, err := s.Answer(t.Context(), prerender.Request{Page: p}); !errors.Is(err, prerender.ErrBusy) {
 			t.Errorf("held by another for longer than a request lasts: got %v, want ErrBusy", err)
 		}

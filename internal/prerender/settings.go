@@ -16,6 +16,7 @@ type Settings struct {
 	Failure      *FailureRule `json:"failure,omitempty"`
 	Admission    *AdmitRule   `json:"admission,omitempty"`
 
+	// Limits are the whole site's: those of a path count for nothing.
 	Limits *LimitRule `json:"limits,omitempty"`
 
 	// Agents say what bots get, by what they come for (package useragent: "search",
@@ -77,7 +78,7 @@ func (s *Site) rule(path string) Rule {
 		Lifetimes:    said.Lifetimes,
 		CacheControl: value(said.CacheControl), Query: value(said.Query), Vary: value(said.Vary),
 		Rendering: value(said.Rendering), Failure: value(said.Failure), Admission: value(said.Admission),
-		Limits: value(said.Limits), Agents: said.Agents,
+		Limits: value(s.Limits), Agents: said.Agents, // limits are the whole site's
 	}
 }
 

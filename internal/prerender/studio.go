@@ -56,9 +56,7 @@ func (s *Studio) admit(ctx context.Context, page Page, rendering *Rendering, sna
 	life := page.Rule.Lifetime(snap.Status, snap.Header)
 	unfit := rule.unfit(rendering)
 	old, err := s.good(ctx, page)
-	if old != nil && page.Unasked {
-		snap.AskedAt = cmp.Or(old.AskedAt, old.RenderedAt)
-	}
+	snap.AskedAt = page.askedAt(old, snap.RenderedAt)
 	if errors.Is(err, ErrNotFound) {
 		if unfit != "" {
 			s.log().WarnContext(ctx, "page answered and not kept", "key", page.Key, "why", unfit)

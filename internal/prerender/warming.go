@@ -25,14 +25,19 @@ type WarmRule struct {
 	// it is forgotten when its lifetime is over. Zero: DefaultIdle.
 	Idle Duration `json:"idle,omitzero"`
 
-	// PerMinute is how many pages are queued in a minute, at most. Zero: what a crawler
-	// may have, DefaultClientRate.
+	// PerMinute is how many pages are queued in a minute, at most. Zero:
+	// DefaultWarmRate.
 	PerMinute int `json:"perMinute,omitempty"`
 }
 
 const (
 	// DefaultWarmEvery is how long a page is fresh if nobody says otherwise.
 	DefaultWarmEvery = day
+
+	// DefaultWarmRate, a minute, is less than four places make of pages that take
+	// three seconds each, so that stale pages which bots have asked for do not queue up
+	// behind those that nobody has.
+	DefaultWarmRate = 60
 
 	// DefaultIdle: by then a page has been rendered thirty times in vain, for half a
 	// cent of a dollar.
@@ -43,11 +48,17 @@ func (w *WarmRule) every() time.Duration {
 	return cmp.Or(time.Duration(w.Every), DefaultWarmEvery)
 }
 
-func (w *WarmRule) idle() time.Duration { return cmp.Or(time.Duration(w.Idle), DefaultIdle) }
+// idle is for sites without a rule, too: they may have had one.
+func (w *WarmRule) idle() time.Duration {
+	if w == nil {
+		return DefaultIdle
+	}
+	return cmp.Or(time.Duration(w.Idle), DefaultIdle)
+}
 
 // Interval is the time between two pages that are queued.
 func (w *WarmRule) Interval() time.Duration {
-	return Rate{PerMinute: cmp.Or(w.PerMinute, DefaultClientRate.PerMinute)}.Interval()
+	return Rate{PerMinute: cmp.Or(w.PerMinute, DefaultWarmRate)}.Interval()
 }
 
 // WithSitemaps returns a list whose sites have those sitemaps that are at their own
@@ -107,9 +118,6 @@ type WarmRun struct {
 	Began time.Time `json:"began"`
 	Ended time.Time `json:"ended,omitzero"` // zero: it goes on
 
-	// Before is when the run before this one began. Zero: there was none.
-	Before time.Time `json:"before,omitzero"`
-
 	// Entries of the sitemaps are done, in their order. A run that was cut off goes on
 	// with the next.
 	Entries int `json:"entries"`
@@ -142,7 +150,7 @@ func (w *WarmRule) Due(last WarmRun, now time.Time) (WarmRun, bool) {
 	case now.Sub(last.Began) < w.every():
 		return last, false
 	}
-	return WarmRun{Began: now, Before: last.Began}, true
+	return WarmRun{Began: now}, true
 }
 
 // Warmth is what a run makes of a page.
@@ -152,34 +160,39 @@ const (
 	Queued  Warmth = "queued"  // to be made: it is missing, stale, purged or has changed
 	Warm    Warmth = "fresh"   // nothing to do
 	Idle    Warmth = "idle"    // nobody has asked for it
-	Dropped Warmth = "dropped" // the same, and it is forgotten already
 	Foreign Warmth = "foreign" // it is not the site's
 )
 
-// Warmth decides what a run makes of a page, which has changed at the given time, as
-// far as that is known, and of which the given snapshot is stored, if there is one.
-func (p Page) Warmth(stored *Listed, changed time.Time, run WarmRun, now time.Time) Warmth {
-	idle := p.Site.Warming.idle()
-	if stored == nil {
-		// One that had been there and has not changed since was forgotten. Or it has
-		// never been made: then the first who asks for it has it made.
-		if !changed.IsZero() && changed.Before(run.Before) && now.Sub(changed) > idle {
-			return Dropped
-		}
-		return Queued
-	}
+// Warmth decides what a run makes of a page of which a snapshot like this is stored. One
+// that is missing is always to be made.
+func (p Page) Warmth(stored Listed, now time.Time) Warmth {
 	switch {
-	case now.Sub(stored.AskedAt) > idle && !stored.AskedAt.IsZero():
+	case now.Sub(stored.AskedAt) > p.Site.Warming.idle():
 		return Idle
-	case stored.RenderedAt.Before(changed), now.After(stored.StaleAt), p.Site.purged(*stored) > notPurged:
+	case stored.RenderedAt.Before(p.ChangedAt), now.After(stored.StaleAt):
 		return Queued
 	}
 	return Warm
+}
+
+// askedAt is when somebody has asked for a page that is made unasked: when it was before,
+// or else when the page has changed, so that an old page which nobody has asked for yet is
+// made once and not kept fresh until somebody does.
+func (p Page) askedAt(old *Snapshot, began time.Time) time.Time {
+	switch {
+	case !p.Unasked:
+		return began
+	case old != nil:
+		return cmp.Or(old.AskedAt, old.RenderedAt)
+	case !p.ChangedAt.IsZero() && p.ChangedAt.Before(began):
+		return p.ChangedAt
+	}
+	return began
 }
 
 // unnoticed says whether somebody asks for a page that has been made unasked for so
 // long that it would soon be taken for idle. Making it again is how it is noted that
 // somebody does.
 func (p Page) unnoticed(snap *Snapshot, now time.Time) bool {
-	return !p.Unasked && p.Site.Warming != nil && !snap.AskedAt.IsZero() && now.Sub(snap.AskedAt) > p.Site.Warming.idle()/2
+	return !p.Unasked && snap.AskedAt.Before(snap.RenderedAt) && !snap.AskedAt.IsZero() && now.Sub(snap.AskedAt) > p.Site.Warming.idle()/2
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,19 +97,22 @@ func RunLeases(t *testing.T, open func(t *testing.T, now func() time.Time) prere
 		t.Parallel()
 		clock := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 		l := open(t, func() time.Time { return clock })
-		acquire := func(key prerender.Key) prerender.Lease {
+		acquire := func(key prerender.Key, mark string) prerender.Lease {
 			t.Helper()
-			lease, err := l.Acquire(t.Context(), key, 10*time.Second)
+			lease, err := l.Acquire(t.Context(), key, 10*time.Second, mark)
 			if err != nil {
 				t.Fatalf("Acquire(%q): %v", key, err)
 			}
 			return lease
 		}
-		refused := func(key prerender.Key) {
+		refused := func(key prerender.Key, mark string) string {
 			t.Helper()
-			if _, err := l.Acquire(t.Context(), key, 10*time.Second); !errors.Is(err, prerender.ErrLeased) {
-				t.Errorf("Acquire(%q) of what another has: got %v, want ErrLeased", key, err)
+			_, err := l.Acquire(t.Context(), key, time.Second, mark)
+			var leased *prerender.LeasedError
+			if !errors.As(err, &leased) || !errors.Is(err, prerender.ErrLeased) || leased.Mark == "" || leased.For != 10*time.Second {
+				t.Fatalf("Acquire(%q) of what another has for 10 s: got %v, want a LeasedError that says so", key, err)
 			}
+			return leased.Mark
 		}
 		release := func(lease prerender.Lease) {
 			t.Helper()
@@ -116,29 +120,40 @@ func RunLeases(t *testing.T, open func(t *testing.T, now func() time.Time) prere
 				t.Errorf("Release: %v", err)
 			}
 		}
-		first := acquire("a")
-		refused("a")
-		acquire("b") // another page is another lease
-		release(first)
-		second := acquire("a")
-		clock = clock.Add(9 * time.Second)
-		refused("a")
-		clock = clock.Add(2 * time.Second)
-		if err := l.Extend(t.Context(), second, 10*time.Second); err != nil { // it was only late
-			t.Errorf("Extend: %v", err)
-		}
-		refused("a")
-		clock = clock.Add(11 * time.Second)
-		third := acquire("a") // the second's holder has died
-		for _, old := range []prerender.Lease{first, second} {
-			if err := l.Extend(t.Context(), old, 10*time.Second); !errors.Is(err, prerender.ErrLeased) {
-				t.Errorf("Extend of a lease that has passed on: got %v, want ErrLeased", err)
+		extend := func(lease prerender.Lease, want error) {
+			t.Helper()
+			if err := l.Extend(t.Context(), lease, 10*time.Second); !errors.Is(err, want) {
+				t.Errorf("Extend: got %v, want %v", err, want)
 			}
 		}
-		release(second) // or was only slow
-		refused("a")
-		if first.Fence >= second.Fence || second.Fence >= third.Fence {
-			t.Errorf("fences: got %d, %d, %d, want them to go up", first.Fence, second.Fence, third.Fence)
+		first := acquire("a", "")
+		refused("a", "")
+		acquire("b", "") // another page is another lease
+		release(first)
+		extend(first, prerender.ErrLeased)
+		second := acquire("a", "")
+		mark := refused("a", "none of it")
+		clock = clock.Add(30 * time.Second) // clocks are apart
+		if again := refused("a", ""); again != mark {
+			t.Errorf("the mark has changed from %q to %q, and nobody has extended the lease", mark, again)
+		}
+		extend(second, nil)
+		extended := refused("a", mark) // it lives
+		if extended == mark {
+			t.Error("the mark has not changed with an extension")
+		}
+		third := acquire("a", extended) // it was seen for its time without a change
+		refused("a", extended)
+		release(second) // it was only slow
+		refused("a", "")
+		extend(second, prerender.ErrLeased)
+		clock = clock.Add(10*time.Second + prerender.ClockTolerance - time.Millisecond)
+		refused("a", "")
+		clock = clock.Add(2 * time.Millisecond)
+		fourth := acquire("a", "")
+		fences := []int64{first.Fence, second.Fence, third.Fence, fourth.Fence}
+		if !slices.IsSorted(fences) || len(slices.Compact(fences)) != 4 {
+			t.Errorf("fences: got %v, want them to go up", fences)
 		}
 	})
 }
@@ -181,7 +196,7 @@ func RunWarmRuns(t *testing.T, open func(t *testing.T) prerender.WarmRuns) {
 			}
 		}
 		run := prerender.WarmRun{
-			Began: inAnHour, Ended: inAnHour.Add(time.Second), Before: inAnHour.Add(-time.Hour), Entries: 1, Attempts: 2,
+			Began: inAnHour, Ended: inAnHour.Add(time.Second), Entries: 1, Attempts: 2,
 			Pages: map[prerender.Warmth]int{prerender.Queued: 3}, Faults: []string{"fault"},
 		}
 		want("a.example", prerender.WarmRun{})
@@ -342,7 +357,7 @@ func FullSite(host string) prerender.Site {
 			{Path: "/blog/*", Settings: prerender.Settings{Vary: &prerender.VaryRule{}}},
 			{Path: "/*"},
 		},
-		Warming: &prerender.WarmRule{Sitemaps: []string{"https://a.example/sitemap.xml"}, Every: prerender.Duration(time.Hour), Idle: prerender.Duration(2 * time.Hour)},
+		Warming: &prerender.WarmRule{Sitemaps: []string{"https://a.example/sitemap.xml"}, Every: prerender.Duration(time.Hour), Idle: prerender.Duration(2 * time.Hour), PerMinute: 3},
 		Purges:  []prerender.Purge{{Path: "/a*", Tag: "t", Hard: true, Version: 3, At: inAnHour}, {Version: 4, At: inAnHour}},
 	}
 }

@@ -3,11 +3,14 @@ package warm
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/stillpage/stillpage/internal/prerender"
@@ -54,13 +57,15 @@ const (
 // until they are done or the context ends. What is left is for the next call.
 func (s *Scheduler) Tick(ctx context.Context) error {
 	sites, err := s.Sites.All(ctx)
-	errs := []error{err}
-	for _, site := range sites {
-		if site.Warming != nil && ctx.Err() == nil {
-			errs = append(errs, s.tick(ctx, site))
+	errs := make([]error, len(sites))
+	var all sync.WaitGroup
+	for i, site := range sites { // each has its own pace
+		if site.Warming != nil {
+			all.Go(func() { errs[i] = s.tick(ctx, site) })
 		}
 	}
-	return errors.Join(errs...)
+	all.Wait()
+	return errors.Join(err, errors.Join(errs...))
 }
 
 func (s *Scheduler) tick(ctx context.Context, site prerender.Site) error {
@@ -75,6 +80,9 @@ func (s *Scheduler) tick(ctx context.Context, site prerender.Site) error {
 	}
 	if run.Pages == nil {
 		run.Pages = map[prerender.Warmth]int{}
+	}
+	if err := s.save(ctx, host, run); err != nil { // whatever becomes of this process
+		return err
 	}
 	err = s.run(ctx, site, &run)
 	if ctx.Err() != nil {
@@ -94,12 +102,7 @@ func (s *Scheduler) save(ctx context.Context, host string, run prerender.WarmRun
 
 // run goes over the sitemaps from where the run has come to.
 func (s *Scheduler) run(ctx context.Context, site prerender.Site, run *prerender.WarmRun) error {
-	// A few hundred bytes for each stored page of the site.
-	stored := map[prerender.Key]*prerender.Listed{}
-	err := s.Pages.List(ctx, site.Origin, "", func(l prerender.Listed) bool {
-		stored[l.Key] = &l
-		return true
-	})
+	stored, err := s.stored(ctx, site)
 	if err != nil {
 		return err
 	}
@@ -135,7 +138,8 @@ func (s *Scheduler) run(ctx context.Context, site prerender.Site, run *prerender
 	if err := errors.Join(unread...); err != nil {
 		fault(run, err.Error())
 		if run.Attempts++; run.Attempts < mostAttempts {
-			run.Entries = 0 // what comes after the gap has another place next time
+			// What comes after the gap has another place next time.
+			run.Entries, run.Pages = 0, map[prerender.Warmth]int{}
 			return nil
 		}
 	}
@@ -143,8 +147,46 @@ func (s *Scheduler) run(ctx context.Context, site prerender.Site, run *prerender
 	return nil
 }
 
+// known is what is kept of a stored page during a run: sites have millions.
+type known struct {
+	rendered, stale, asked int64 // ms
+	purged                 bool
+}
+
+type hash [16]byte
+
+func hashOf(key prerender.Key) hash {
+	sum := sha256.Sum256([]byte(key))
+	return hash(sum[:16])
+}
+
+// stored lists the pages that are there.
+func (s *Scheduler) stored(ctx context.Context, site prerender.Site) (map[hash]known, error) {
+	all := map[hash]known{}
+	err := s.Pages.List(ctx, site.Origin, "", func(l prerender.Listed) bool {
+		all[hashOf(l.Key)] = known{l.RenderedAt.UnixMilli(), l.StaleAt.UnixMilli(), l.AskedAt.UnixMilli(), site.IsPurged(l)}
+		return true
+	})
+	return all, err
+}
+
+// warmth decides what becomes of a page.
+func (s *Scheduler) warmth(page prerender.Page, stored map[hash]known) prerender.Warmth {
+	k, ok := stored[hashOf(page.Key)]
+	if !ok {
+		return prerender.Queued
+	}
+	warmth := page.Warmth(prerender.Listed{
+		RenderedAt: time.UnixMilli(k.rendered), StaleAt: time.UnixMilli(k.stale), AskedAt: time.UnixMilli(k.asked),
+	}, s.now())
+	if warmth == prerender.Warm && k.purged {
+		return prerender.Queued
+	}
+	return warmth
+}
+
 // entry queues the pages of a sitemap's entry that are to be made.
-func (s *Scheduler) entry(ctx context.Context, site prerender.Site, e sitemap.Entry, stored map[prerender.Key]*prerender.Listed, run *prerender.WarmRun, pace <-chan time.Time) error {
+func (s *Scheduler) entry(ctx context.Context, site prerender.Site, e sitemap.Entry, stored map[hash]known, run *prerender.WarmRun, pace <-chan time.Time) error {
 	target, ok := targetOf(site, e.URL)
 	if !ok {
 		run.Pages[prerender.Foreign]++
@@ -157,9 +199,12 @@ func (s *Scheduler) entry(ctx context.Context, site prerender.Site, e sitemap.En
 		fault(run, err.Error())
 		return nil
 	}
+	if e.LastMod.After(s.now()) {
+		e.LastMod = time.Time{} // it would be made again with every run
+	}
 	for _, page := range pages {
 		page.Unasked, page.ChangedAt = true, e.LastMod
-		warmth := page.Warmth(stored[page.Key], e.LastMod, *run, s.now())
+		warmth := s.warmth(page, stored)
 		if warmth == prerender.Queued {
 			if err := s.queue(ctx, page, pace); err != nil {
 				return err
@@ -211,7 +256,7 @@ func targetOf(site prerender.Site, address string) (string, bool) {
 }
 
 func fault(run *prerender.WarmRun, text string) {
-	if len(run.Faults) < mostFaults {
+	if len(run.Faults) < mostFaults && !slices.Contains(run.Faults, text) {
 		run.Faults = append(run.Faults, text)
 	}
 }

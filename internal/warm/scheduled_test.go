@@ -137,10 +137,10 @@ func TestSchedulerChooses(t *testing.T) {
 	i.made("/unchanged", yesterday, yesterday)
 	i.made("/purged", yesterday, yesterday)
 	i.made("/idle", ago(2), ago(31))
-	i.site.Purges = []prerender.Purge{{Path: "/purged", Version: 1}}
+	i.site.Purges = []prerender.Purge{{Path: "/purged", Version: 1}, {Path: "/idle", Version: 1}}
 	changed := i.clock.Add(-time.Hour).UTC().Truncate(time.Second)
 	i.sitemaps["/sitemap.xml"] = sitemapOf("https://a.example/fresh", "https://a.example/stale", "https://A.example/changed "+changed.Format(time.RFC3339),
-		"https://a.example/unchanged 2020-01-01", "https://a.example/purged", "https://a.example/idle", "https://a.example/missing", "https://a.example/old 2020-01-01",
+		"https://a.example/unchanged 2020-01-01", "https://a.example/fresh 2999-01-01", "https://a.example/purged", "https://a.example/idle", "https://a.example/missing", "https://a.example/old 2020-01-01",
 		"https://b.example/", "http://a.example/")
 
 	want := []string{"/stale desktop", "/changed desktop", "/purged desktop", "/missing desktop", "/old desktop"}
@@ -151,8 +151,8 @@ func TestSchedulerChooses(t *testing.T) {
 		t.Errorf("changed at %v, want %v: the renderer would find a fresh page", at, changed)
 	}
 	run := i.run()
-	counts := map[prerender.Warmth]int{prerender.Queued: 5, prerender.Warm: 2, prerender.Idle: 1, prerender.Foreign: 2}
-	if diff := cmp.Diff(counts, run.Pages); diff != "" || run.Ended.IsZero() || run.Entries != 10 || len(run.Faults) != 2 {
+	counts := map[prerender.Warmth]int{prerender.Queued: 5, prerender.Warm: 3, prerender.Idle: 1, prerender.Foreign: 2}
+	if diff := cmp.Diff(counts, run.Pages); diff != "" || run.Ended.IsZero() || run.Entries != 11 || len(run.Faults) != 2 {
 		t.Errorf("got %+v; pages (-want +got):\n%s", run, diff)
 	}
 
@@ -161,10 +161,8 @@ func TestSchedulerChooses(t *testing.T) {
 	if got := i.tick(t.Context()); got != nil || i.asked.Load() != 1 {
 		t.Errorf("before its time: queued %q, %d sitemaps read", got, i.asked.Load())
 	}
-	// What is missing and has not changed was forgotten, because nobody asks for it.
 	i.clock = i.clock.Add(time.Hour)
-	got := i.tick(t.Context())
-	if slices.Contains(got, "/old desktop") || !slices.Contains(got, "/missing desktop") || i.run().Pages[prerender.Dropped] != 1 {
+	if got := i.tick(t.Context()); !slices.Contains(got, "/missing desktop") || slices.Contains(got, "/idle desktop") {
 		t.Errorf("a day later: queued %q, run %+v", got, i.run())
 	}
 }
@@ -222,9 +220,13 @@ func TestSchedulerWithoutSitemap(t *testing.T) {
 		if got := i.tick(t.Context()); len(got) != 1 {
 			t.Errorf("time %d: queued %q", n, got)
 		}
-		if run := i.run(); run.Attempts != n || run.Ended.IsZero() != (n < 3) || !strings.Contains(run.Faults[0], "missing.xml") {
+		run := i.run()
+		if run.Attempts != n || run.Ended.IsZero() != (n < 3) || len(run.Faults) != 1 || !strings.Contains(run.Faults[0], "missing.xml") {
 			t.Errorf("time %d: got %+v", n, run)
 		}
+	}
+	if n := i.run().Pages[prerender.Queued]; n != 1 {
+		t.Errorf("%d pages are counted, want 1", n)
 	}
 	if got := i.tick(t.Context()); got != nil {
 		t.Errorf("given up: queued %q", got)
