@@ -247,7 +247,7 @@ func TestStoredSite(t *testing.T) {
 	// Its limits hold over all instances, and for renders only.
 	a.deploy("router", 25*time.Second, 0)
 	a.want("/shop", 200, "hit", "content 0 of /shop")
-	if response := a.want("/other", 503, "", "used up"); response.Header.Get("Retry-After") == "" {
+	if response := a.want("/other", 503, "", "reached"); response.Header.Get("Retry-After") == "" {
 		t.Error("503 without Retry-After")
 	}
 }

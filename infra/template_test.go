@@ -371,6 +371,7 @@ func TestParameters(t *testing.T) {
 			[]string{"", "https://example.com", "example.com/", "example.com, www.example.com", "Example.com", "example", "-a.example", "a..b", "exa mple.com", "example.com,", "*.example.com"},
 		},
 		"OriginDomain":           {[]string{"", "app.example.net", "Bucket-1.s3.amazonaws.com"}, []string{"https://app.example.net", "app", "app.example.net/path", "app.example.net:8080", "10.0.0.1"}},
+		"WarmSitemap":            {[]string{"", "https://www.example.com/sitemap.xml", "https://www.example.com/s?a=1&b=2"}, []string{"http://www.example.com/sitemap.xml", "www.example.com/sitemap.xml", "https://www.example.com", "https://www.example.com/a b", "https://www.example.com/'$(x)"}},
 		"CertificateArn":         {[]string{"", "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"}, []string{"arn:aws:acm:eu-west-1:123456789012:certificate/12345678-1234-1234-1234-123456789012", "arn:aws:iam::123456789012:server-certificate/x"}},
 		"StaticPath":             {[]string{"/assets/*", "/_next/static/*"}, []string{"", "assets/*", "/a b", "https://x/"}},
 		"ExistingDistributionId": {[]string{"", "E1ABCDEFGHIJKL"}, []string{"d111111abcdef8.cloudfront.net", "e1abcdefghijkl", "1234"}},
@@ -399,11 +400,23 @@ func TestParameters(t *testing.T) {
 func TestParametersPublishVersions(t *testing.T) {
 	t.Parallel()
 	for function, want := range map[string][]string{
-		"Router": {"SiteDomains", "FreshHours", "StaleHours", "WarmHours", "WarmSitemap", "LogLevel", "IntegrationTokenNumber"},
-		"Render": {"SiteDomains", "FreshHours", "StaleHours", "WarmHours", "WarmSitemap", "LogLevel", "RenderMemory"},
+		"Router": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "IntegrationTokenNumber"},
+		"Render": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "RenderMemory"},
 		"Admin":  {"SiteDomains", "FreshHours", "StaleHours", "WarmHours", "WarmSitemap", "LogLevel"},
 	} {
-		wantText(t, value(t, mainTemplate, "Resources", function, "Properties", "VersionDescription"), want...)
+		description := value(t, mainTemplate, "Resources", function, "Properties", "VersionDescription")
+		wantText(t, description, want...)
+		longest := description
+		for _, parameter := range want {
+			most := 6 // a number or a level
+			if text := section(t, mainTemplate, "Parameters", parameter); strings.Contains(text, "MaxLength:") {
+				fmt.Sscan(value(t, mainTemplate, "Parameters", parameter, "MaxLength"), &most)
+			}
+			longest = strings.ReplaceAll(longest, "${"+parameter+"}", strings.Repeat("x", most))
+		}
+		if len(longest) > 256 {
+			t.Errorf("%s: the description of a version may have %d characters, and Lambda takes 256", function, len(longest))
+		}
 	}
 }
 

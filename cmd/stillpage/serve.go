@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/stillpage/stillpage/internal/admin"
@@ -69,10 +70,12 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	queue := localqueue.New()
 	studio := &prerender.Studio{Renderer: renderer, Store: store, Log: log}
 	service := &prerender.Service{Store: store, Maker: studio, Queue: queue, Limiter: &prerender.MemoryLimiter{}, Log: log}
-	go queue.Work(ctx, service.Renew, log)
-	go sweep(ctx, store, log)
+	var beside sync.WaitGroup // what goes on until the end
+	beside.Go(func() { queue.Work(ctx, service.Renew, log) })
+	beside.Go(func() { sweep(ctx, store, log) })
 	known := &prerender.SiteCache{Store: store, Fixed: list, MaxAge: time.Second, Log: log}
-	go keepWarm(ctx, &warm.Scheduler{Sites: known, Pages: store, Queue: queue, Runs: store, Client: proxy.Client(sitemapTimeout), Log: log}, log)
+	scheduler := &warm.Scheduler{Sites: known, Pages: store, Queue: queue, Runs: store, Client: proxy.Client(sitemapTimeout), Log: log}
+	beside.Go(func() { keepWarm(ctx, scheduler, log) })
 	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Log: log}
 
 	public.start("router", bots)
@@ -99,6 +102,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	if err := errors.Join(public.shutdown(ctx), service.Wait(ctx)); err != nil {
 		log.Warn("stopped with requests unfinished", "err", err)
 	}
+	beside.Wait()
 	return nil
 }
 

@@ -34,6 +34,10 @@ func main() {
 		log.Error("admin cannot start", "err", err)
 		os.Exit(1)
 	}
+	// A sitemap of another host must not keep operators out.
+	if cfg.Sites, err = cfg.Sites.WithSitemaps(cfg.WarmEvery, cfg.Sitemaps...); err != nil {
+		log.Error("sitemap left out", "err", err)
+	}
 	a := newAdministration(cfg, log)
 	serve := lambdahttp.Serve(admin.Handler(a.status, a.purger, log), nil, log)
 	handle := func(ctx context.Context, event json.RawMessage) (any, error) {

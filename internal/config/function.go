@@ -23,9 +23,10 @@ type Function struct {
 	Token          string
 	LogLevel       slog.Level
 
-	success   prerender.Lifetime // of Sites
-	sitemaps  []string
-	warmEvery time.Duration
+	Sitemaps  []string      // whose pages are made unasked
+	WarmEvery time.Duration // 0: the default
+
+	success prerender.Lifetime // of Sites
 }
 
 // functionVariables are read into fields of Function. A function must have those
@@ -46,11 +47,11 @@ func functionVariables(f *Function) map[string]func(string) error {
 		"STILLPAGE_FRESH":           setDuration(&f.success.Fresh),
 		"STILLPAGE_STALE":           setDuration(&f.success.Stale),
 		"STILLPAGE_EGRESS_ALLOW":    f.parseEgressAllow,
-		"STILLPAGE_WARM_EVERY":      setInterval(&f.warmEvery),
+		"STILLPAGE_WARM_EVERY":      setInterval(&f.WarmEvery),
 		"STILLPAGE_WARM_SITEMAP": func(s string) error {
 			var errs []error
 			for part := range strings.SplitSeq(s, ",") {
-				errs = append(errs, setURL(&f.sitemaps)(strings.TrimSpace(part)))
+				errs = append(errs, setURL(&f.Sitemaps)(strings.TrimSpace(part)))
 			}
 			return errors.Join(errs...)
 		},
@@ -85,11 +86,6 @@ func ParseFunction(getenv func(string) string, needed ...string) (Function, erro
 	for host, site := range f.Sites {
 		site.Lifetimes.Success = &f.success
 		f.Sites[host] = site
-	}
-	if len(errs) == 0 {
-		var err error
-		f.Sites, err = f.Sites.WithSitemaps(f.warmEvery, f.sitemaps...)
-		errs = append(errs, err)
 	}
 	return f, errors.Join(errs...)
 }

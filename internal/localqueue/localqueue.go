@@ -12,8 +12,13 @@ import (
 	"github.com/stillpage/stillpage/internal/prerender"
 )
 
-// capacity bounds the pages that wait.
-const capacity = 1000
+// capacity bounds the pages that wait; mostUnasked those before which one that nobody
+// has asked for is queued: stale pages that somebody has asked for are not to wait long
+// behind it.
+const (
+	capacity    = 1000
+	mostUnasked = 20
+)
 
 // ErrFull is returned by Enqueue when too many pages wait.
 var ErrFull = errors.New("render queue is full")
@@ -37,6 +42,9 @@ func (q *Queue) Enqueue(_ context.Context, page prerender.Page) error {
 	defer q.mu.Unlock()
 	if q.queued[page.Key] {
 		return nil
+	}
+	if page.Unasked && len(q.pages) >= mostUnasked {
+		return ErrFull
 	}
 	select {
 	case q.pages <- page:

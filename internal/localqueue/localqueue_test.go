@@ -46,6 +46,16 @@ func TestFullQueue(t *testing.T) {
 	t.Parallel()
 	q := localqueue.New()
 	var err error
+	unasked := 0
+	for ; err == nil; unasked++ {
+		p := page(-1 - unasked)
+		p.Unasked = true
+		err = q.Enqueue(t.Context(), p)
+	}
+	if !errors.Is(err, localqueue.ErrFull) || unasked > 50 {
+		t.Errorf("%d pages that nobody has asked for are queued before those that somebody asks for: %v", unasked, err)
+	}
+	err = nil
 	for n := 0; err == nil; n++ {
 		if n > 100_000 {
 			t.Fatal("the queue has no end")

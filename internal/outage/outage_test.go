@@ -65,6 +65,7 @@ type world struct {
 	instances [2]http.Handler
 
 	mu      sync.Mutex
+	making  map[prerender.Key]int // renders under way
 	phase   string
 	answers map[string]int // by phase and outcome
 }
@@ -80,7 +81,7 @@ type answer struct {
 }
 
 func TestOutages(t *testing.T) {
-	w := &world{t: t, answers: map[string]int{}}
+	w := &world{t: t, answers: map[string]int{}, making: map[prerender.Key]int{}}
 	w.version.Store(1)
 	w.open()
 
@@ -179,7 +180,7 @@ func (w *world) open() {
 		queue := localqueue.New()
 		service := &prerender.Service{
 			Store: store, Leases: store, Limiter: store, Queue: queue, Now: now, Log: quiet,
-			Maker: &prerender.Studio{Renderer: renderer, Store: store, Now: now, Log: quiet},
+			Maker: &prerender.Studio{Renderer: counted{renderer, w}, Store: store, Now: now, Log: quiet},
 		}
 		ctx, stop := context.WithCancel(context.Background())
 		var working sync.WaitGroup
@@ -190,6 +191,28 @@ func (w *world) open() {
 			service.Wait(context.Background())
 		})
 		w.instances[i] = &router.Handler{Sites: sites, Service: service, Log: quiet}
+	}
+}
+
+// counted is a renderer that holds what goes through it against the promise that a page is
+// made once at a time, by however many instances, and whatever their clocks say.
+type counted struct {
+	prerender.Renderer
+	*world
+}
+
+func (c counted) Render(ctx context.Context, page prerender.Page) (*prerender.Rendering, error) {
+	c.count(page.Key, 1)
+	defer c.count(page.Key, -1)
+	return c.Renderer.Render(ctx, page)
+}
+
+func (w *world) count(key prerender.Key, more int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.making[key] += more
+	if w.making[key] > 1 && !strings.HasPrefix(w.phase, "store") { // without leases, two are better than none
+		w.t.Errorf("%s: %d renders of %s at once", w.phase, w.making[key], key)
 	}
 }
 

@@ -431,8 +431,7 @@ func TestManyServicesOneRenders(t *testing.T) {
 	})
 }
 
-// A service that dies keeps its lease. The page is made when that has run out,
-// and what the dead one may still store is kept out by its fence.
+// A lease lasts as long as its render, however long that takes.
 func TestLongRenderKeepsItsLease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -460,6 +459,8 @@ func TestLongRenderKeepsItsLease(t *testing.T) {
 	})
 }
 
+// A service that dies keeps its lease. The page is made when nobody has extended that
+// for its time, and what the dead one may still store is kept out by its fence.
 func TestLeaseRunsOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

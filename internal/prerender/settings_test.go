@@ -166,7 +166,7 @@ func TestDocumentedSite(t *testing.T) {
 		t.Errorf("limits are documented as %+v, and the defaults are %+v", got, want)
 	}
 	if w := documented.Warming; time.Duration(w.Every) != prerender.DefaultWarmEvery || time.Duration(w.Idle) != prerender.DefaultIdle ||
-		w.PerMinute != prerender.DefaultClientRate.PerMinute || len(w.Sitemaps) > 0 {
+		w.PerMinute != prerender.DefaultWarmRate || len(w.Sitemaps) > 0 {
 		t.Errorf("warming is documented as %+v", w)
 	}
 	for _, name := range got.Query.Drop {
