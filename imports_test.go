@@ -25,10 +25,11 @@ type rule struct {
 // rules has an entry for every package. Imports point inwards: commands →
 // handlers and adapters → core, and adapters never import each other.
 var rules = map[string]rule{
-	"internal/prerender": {},
-	"internal/useragent": {},
-	"infra/edge":         {},
-	"internal/demo":      {},
+	"internal/prerender":  {},
+	"internal/useragent":  {},
+	"internal/strictjson": {},
+	"infra/edge":          {},
+	"internal/demo":       {},
 
 	"internal/useragent/generate": {internal: []string{"internal/useragent"}},
 
@@ -71,7 +72,8 @@ var rules = map[string]rule{
 	"internal/router":  {internal: []string{"internal/prerender", "internal/useragent"}},
 	"internal/sitemap": {},
 	"internal/warm":    {internal: []string{"internal/prerender", "internal/sitemap"}},
-	"internal/admin":   {internal: []string{"internal/prerender"}},
+	"internal/control": {internal: []string{"internal/prerender", "internal/strictjson", "internal/useragent"}},
+	"internal/admin":   {internal: []string{"internal/control", "internal/prerender", "internal/strictjson"}},
 	"internal/report":  {},
 	"internal/edge":    {internal: []string{"infra/edge"}, external: []string{"github.com/grafana/sobek"}},
 	"internal/config":  {internal: []string{"internal/prerender"}},

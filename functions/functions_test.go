@@ -552,7 +552,7 @@ func TestPurge(t *testing.T) {
 		a.answer(w, httptest.NewRequest("GET", "/", nil), "admin", text)
 		return w
 	}
-	if w := order(fmt.Sprintf(`{"site":%q,"path":"/news/*","dryRun":true}`, a.front.URL)); w.Body.String() != `{"pages":1,"complete":true}`+"\n" {
+	if w := order(fmt.Sprintf(`{"site":%q,"path":"/news/*","dryRun":true}`, a.front.URL)); w.Body.String() != "{\n  \"pages\": 1,\n  \"complete\": true\n}\n" {
 		t.Errorf("dry run: got %d %s; log: %s", w.Code, w.Body, a.lambda.Log("admin"))
 	}
 	w := order(fmt.Sprintf(`{"site":%q,"path":"/news/*"}`, a.front.URL))

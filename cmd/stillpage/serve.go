@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
@@ -79,7 +80,11 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Log: log}
 
 	public.start("router", bots)
-	public.start("admin", admin.Handler(func() admin.Status { return status(started, known, store, renderer) }, &prerender.Purger{Store: store, Pages: store, Fixed: list}, log))
+	operators := &admin.API{
+		Status: func() admin.Status { return status(started, known, store, renderer) },
+		Purger: &prerender.Purger{Store: store, Pages: store, Fixed: list}, Sites: store, Fixed: list, Log: log,
+	}
+	public.start("admin", onlyLocal(operators.Handler()))
 	if cfg.HasEdge() {
 		front, err := edge.New(addresses.app, trusted(bots, cfg.Token), log)
 		if err != nil {
@@ -104,6 +109,19 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	}
 	beside.Wait()
 	return nil
+}
+
+// onlyLocal answers those who know the address as this machine's: a page in an
+// operator's browser, whose name somebody has pointed here, does not.
+func onlyLocal(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := (&url.URL{Host: r.Host}).Hostname()
+		if _, err := netip.ParseAddr(name); err != nil && name != "localhost" {
+			http.Error(w, fmt.Sprintf("%q is not how this address is known; ask for localhost or its IP address", r.Host), http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // addresses are where the parts listen.
@@ -272,7 +290,7 @@ func banner(w io.Writer, cfg config.Serve, a addresses) {
 		fmt.Fprintf(w, "  edge     http://%s   for people and bots, in front of %s\n", a.edge, behind)
 	}
 	fmt.Fprintf(w, "  router   http://%s   for integrations: /https://host/path\n", a.router)
-	fmt.Fprintf(w, "  admin    http://%s   for operators: /healthz, /v1/status\n\n", a.admin)
+	fmt.Fprintf(w, "  admin    http://%s   for operators: /healthz, /v1/status, /v1/sites, /v1/purges\n\n", a.admin)
 	if cfg.Demo {
 		fmt.Fprintf(w, `Try, in another terminal:
 

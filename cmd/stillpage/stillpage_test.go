@@ -343,7 +343,7 @@ func TestPurge(t *testing.T) {
 		return res.StatusCode, string(text)
 	}
 	for purge, pages := range map[string]int{`"tag":"of-a"`: 1, `"path":"/*"`: 2, `"path":"/b","hard":true`: 1, `"tag":"of"`: 0} {
-		if status, body := order(purge + `,"dryRun":true`); status != 200 || body != fmt.Sprintf(`{"pages":%d,"complete":true}`+"\n", pages) {
+		if status, body := order(purge + `,"dryRun":true`); status != 200 || body != fmt.Sprintf("{\n  \"pages\": %d,\n  \"complete\": true\n}\n", pages) {
 			t.Errorf("dry run of %s: got %d %s, want %d pages", purge, status, body, pages)
 		}
 	}

@@ -39,7 +39,7 @@ func main() {
 		log.Error("sitemap left out", "err", err)
 	}
 	a := newAdministration(cfg, log)
-	serve := lambdahttp.Serve(admin.Handler(a.status, a.purger, log), nil, log)
+	serve := lambdahttp.Serve(a.api().Handler(), nil, log)
 	handle := func(ctx context.Context, event json.RawMessage) (any, error) {
 		var schedule struct{ Warm bool } // the Input of template.yaml's schedule
 		if json.Unmarshal(event, &schedule) == nil && schedule.Warm {
@@ -69,6 +69,10 @@ func newAdministration(cfg config.Function, log *slog.Logger) *administration {
 	a.sites = &prerender.SiteCache{Store: a.config, Fixed: cfg.Sites, Log: log}
 	a.purger = &prerender.Purger{Store: a.config, Pages: a.store, Fixed: cfg.Sites}
 	return a
+}
+
+func (a *administration) api() *admin.API {
+	return &admin.API{Status: a.status, Purger: a.purger, Sites: a.config, Fixed: a.cfg.Sites, Log: a.log}
 }
 
 func (a *administration) status() admin.Status {

@@ -1,10 +1,9 @@
-// Package admin serves operators. Today that is the state of the service, and
-// purges; the API and the console that configure it have their place here.
+// Package admin serves operators: the state of the service, sites, purges. A console has
+// its place here.
 package admin
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"time"
@@ -49,40 +48,59 @@ func (s *Status) fault(err error) {
 	}
 }
 
+// API is what operators ask.
+type API struct {
+	Status func() Status // called for each request
+	Purger Purger
+	Sites  prerender.SiteStore
+	Fixed  prerender.SiteList // sites of flags or the template
+	Log    *slog.Logger
+}
+
 // Handler serves
 //
-//	GET  /healthz    200, or 503 and the status's faults as text
-//	GET  /v1/status  Status
-//	POST /v1/purges  {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false, "dryRun": false}
+//	GET    /healthz          200, or 503 and the status's faults as text
+//	GET    /v1/status        Status
+//	GET    /v1/sites         {"sites": [{"origin": "https://www.example.com", "version": 3}]}
+//	GET    /v1/sites/{host}  the site, with its ETag
+//	PUT    /v1/sites/{host}  the same, with If-Match; ?dryRun=true answers what would change
+//	DELETE /v1/sites/{host}  with If-Match; ?dryRun=true does nothing
+//	POST   /v1/purges        {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false, "dryRun": false}
 //
-// status is called for each request.
-func Handler(status func() Status, purger Purger, log *slog.Logger) http.Handler {
+// What is wrong is answered as application/problem+json.
+func (a *API) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/purges", purge(purger, log))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
-		s := status()
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	mux.HandleFunc("GET /healthz", a.health)
+	mux.HandleFunc("GET /v1/status", a.status)
+	mux.HandleFunc("GET /v1/sites", a.listSites)
+	mux.HandleFunc("GET /v1/sites/{host}", a.getSite)
+	mux.HandleFunc("PUT /v1/sites/{host}", a.putSite)
+	mux.HandleFunc("DELETE /v1/sites/{host}", a.deleteSite)
+	mux.HandleFunc("POST /v1/purges", a.purge)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		if !s.Healthy {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		for _, fault := range s.Faults {
-			w.Write([]byte(fault + "\n"))
-		}
-		if s.Healthy {
-			w.Write([]byte("ok\n"))
-		}
+		mux.ServeHTTP(w, r)
 	})
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		s := status()
-		if s.Faults == nil {
-			s.Faults = []string{}
-		}
-		enc.Encode(s)
-	})
-	return mux
+}
+
+func (a *API) health(w http.ResponseWriter, _ *http.Request) {
+	s := a.Status()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if !s.Healthy {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	for _, fault := range s.Faults {
+		w.Write([]byte(fault + "\n"))
+	}
+	if s.Healthy {
+		w.Write([]byte("ok\n"))
+	}
+}
+
+func (a *API) status(w http.ResponseWriter, _ *http.Request) {
+	s := a.Status()
+	if s.Faults == nil {
+		s.Faults = []string{}
+	}
+	answer(w, http.StatusOK, s)
 }

@@ -18,7 +18,7 @@ func TestHealthFollowsFaults(t *testing.T) {
 		{admin.Status{Healthy: true}, 200, "ok\n"},
 		{admin.Status{Faults: []string{"Chromium is not running"}}, 503, "Chromium is not running\n"},
 	} {
-		h := admin.Handler(func() admin.Status { return tt.status }, nil, nil)
+		h := (&admin.API{Status: func() admin.Status { return tt.status }}).Handler()
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
 		if w.Code != tt.code || w.Body.String() != tt.body {
@@ -32,7 +32,7 @@ func TestHealthFollowsFaults(t *testing.T) {
 		}
 	}
 	w := httptest.NewRecorder()
-	admin.Handler(func() admin.Status { return admin.Status{} }, nil, nil).ServeHTTP(w, httptest.NewRequest("POST", "/v1/status", nil))
+	(&admin.API{Status: func() admin.Status { return admin.Status{} }}).Handler().ServeHTTP(w, httptest.NewRequest("POST", "/v1/status", nil))
 	if w.Code != 405 {
 		t.Errorf("POST: got %d, want 405", w.Code)
 	}

@@ -2,15 +2,14 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"mime"
+	"io"
 	"net/http"
 	"time"
 
 	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/strictjson"
 )
 
 // purgeOrder is the body of POST /v1/purges.
@@ -54,53 +53,45 @@ func countPages(ctx context.Context, purger Purger, host string, p prerender.Pur
 	return purgeCount{n, true}, err
 }
 
-// purge serves POST /v1/purges.
-func purge(purger Purger, log *slog.Logger) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		// A form of somebody else's page in an operator's browser can post, but not
-		// with this type, unless it is asked first.
-		if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media != "application/json" {
-			http.Error(w, "the body must be application/json", http.StatusUnsupportedMediaType)
-			return
-		}
-		var order purgeOrder
-		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
-		decoder.DisallowUnknownFields()
-		err := decoder.Decode(&order)
-		if err == nil && order.Site.Host == "" {
-			err = errors.New("site is missing")
-		}
-		if err != nil {
-			http.Error(w, fmt.Sprintf(`the body must be like {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false, "dryRun": false}: %v`, err), http.StatusBadRequest)
-			return
-		}
-		wanted := prerender.Purge{Path: order.Path, Tag: order.Tag, Hard: order.Hard}
-		var count purgeCount
-		if order.DryRun {
-			count, err = countPages(r.Context(), purger, order.Site.Host, wanted)
-		} else {
-			err = purger.Purge(r.Context(), order.Site.Host, wanted)
-		}
-		switch {
-		case errors.Is(err, prerender.ErrSiteUnknown):
-			http.Error(w, err.Error(), http.StatusNotFound)
-		case errors.Is(err, prerender.ErrURLInvalid):
-			http.Error(w, err.Error(), http.StatusBadRequest)
-		case errors.Is(err, prerender.ErrConflict):
-			http.Error(w, err.Error(), http.StatusConflict)
-		case err != nil && order.DryRun:
-			log.ErrorContext(r.Context(), "pages not counted", "site", order.Site, "err", err)
-			http.Error(w, "the pages could not be counted; the log says why", http.StatusServiceUnavailable)
-		case order.DryRun:
-			w.Header().Set("Content-Type", "application/json")
-			json.NewEncoder(w).Encode(count)
-		case err != nil:
-			log.ErrorContext(r.Context(), "not purged", "site", order.Site, "err", err)
-			http.Error(w, "the purge could not be stored; the log says why", http.StatusServiceUnavailable)
-		default:
-			log.InfoContext(r.Context(), "purged", "site", order.Site, "path", order.Path, "tag", order.Tag, "hard", order.Hard)
-			w.WriteHeader(http.StatusNoContent)
-		}
+func (a *API) purge(w http.ResponseWriter, r *http.Request) {
+	if !isJSON(r) {
+		refuse(w, http.StatusUnsupportedMediaType, "the body must be application/json")
+		return
+	}
+	document, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOrder))
+	if err != nil {
+		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body cannot be read, or has more than %d bytes: %v", maxOrder, err))
+		return
+	}
+	var order purgeOrder
+	faults := strictjson.Decode(document, &order)
+	if len(faults) == 0 && order.Site.Host == "" {
+		faults = []strictjson.Fault{{Pointer: "/site", Detail: "is missing; it is like https://www.example.com"}}
+	}
+	if len(faults) > 0 {
+		refuse(w, http.StatusUnprocessableEntity, `the body must be like {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false, "dryRun": false}`, faults...)
+		return
+	}
+	wanted := prerender.Purge{Path: order.Path, Tag: order.Tag, Hard: order.Hard}
+	var count purgeCount
+	if order.DryRun {
+		count, err = countPages(r.Context(), a.Purger, order.Site.Host, wanted)
+	} else {
+		err = a.Purger.Purge(r.Context(), order.Site.Host, wanted)
+	}
+	switch {
+	case errors.Is(err, prerender.ErrSiteUnknown):
+		refuse(w, http.StatusNotFound, err.Error())
+	case errors.Is(err, prerender.ErrURLInvalid):
+		refuse(w, http.StatusUnprocessableEntity, err.Error())
+	case errors.Is(err, prerender.ErrConflict):
+		refuse(w, http.StatusConflict, err.Error())
+	case err != nil:
+		a.storeFails(w, r, err)
+	case order.DryRun:
+		answer(w, http.StatusOK, count)
+	default:
+		a.Log.InfoContext(r.Context(), "purged", "site", order.Site, "path", order.Path, "tag", order.Tag, "hard", order.Hard)
+		w.WriteHeader(http.StatusNoContent)
 	}
 }

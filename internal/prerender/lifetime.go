@@ -89,6 +89,9 @@ type lifetimeJSON struct {
 	IfError Duration `json:"ifError,omitzero"`
 }
 
+// JSONShape is what its JSON looks like (strictjson.Shaper).
+func (l Lifetime) JSONShape() any { return lifetimeJSON{} }
+
 // MarshalJSON implements json.Marshaler.
 func (l Lifetime) MarshalJSON() ([]byte, error) {
 	return json.Marshal(lifetimeJSON{Duration(l.Fresh), Duration(l.Stale), Duration(l.IfError)})

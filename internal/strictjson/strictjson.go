@@ -134,9 +134,9 @@ func (c *checker) plain(at string, value any, t reflect.Type) {
 		fields := fieldsOf(t)
 		for _, name := range slices.Sorted(maps.Keys(object)) {
 			if field, ok := fields[name]; ok {
-				c.check(at+"/"+escape(name), object[name], field)
+				c.check(at+"/"+Escape(name), object[name], field)
 			} else {
-				c.fault(at+"/"+escape(name), "is not known; there are %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+				c.fault(at+"/"+Escape(name), "is not known; there are %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
 			}
 		}
 	case reflect.Map:
@@ -146,7 +146,7 @@ func (c *checker) plain(at string, value any, t reflect.Type) {
 			return
 		}
 		for _, name := range slices.Sorted(maps.Keys(object)) {
-			c.check(at+"/"+escape(name), object[name], t.Elem())
+			c.check(at+"/"+Escape(name), object[name], t.Elem())
 		}
 	case reflect.Slice:
 		list, ok := value.([]any)
@@ -198,8 +198,8 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
-// escape writes a name as RFC 6901, section 3, wants it.
-func escape(name string) string {
+// Escape writes a name as RFC 6901, section 3, wants it.
+func Escape(name string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 

@@ -21,6 +21,9 @@ const (
 	Monitoring Purpose = "monitoring"     // up-time and quality checks
 )
 
+// Purposes are all of them.
+var Purposes = []Purpose{Search, Training, UserFetch, Preview, SEO, Archive, Monitoring}
+
 // Agent is a bot that is recognised by a part of its User-Agent header.
 type Agent struct {
 	Name    string  // as its owner writes it

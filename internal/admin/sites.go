@@ -1,0 +1,212 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stillpage/stillpage/internal/control"
+	"github.com/stillpage/stillpage/internal/prerender"
+)
+
+// maxSite bounds a site's document: DynamoDB's items have 400 kB, purges among them.
+const maxSite = 128 << 10
+
+// siteSummary is a site in a list.
+type siteSummary struct {
+	Origin  prerender.Origin `json:"origin"`
+	Version int64            `json:"version"` // 0: it is not stored, and follows flags or the template
+}
+
+// siteChange answers a dry run.
+type siteChange struct {
+	Changes []control.Change `json:"changes"`
+}
+
+func (a *API) listSites(w http.ResponseWriter, r *http.Request) {
+	stored, err := a.Sites.Sites(r.Context())
+	if err != nil {
+		a.storeFails(w, r, err)
+		return
+	}
+	known := map[string]siteSummary{}
+	for host, site := range a.Fixed {
+		known[host] = siteSummary{Origin: site.Origin}
+	}
+	for _, site := range stored {
+		known[site.Origin.Host] = siteSummary{site.Origin, site.Version}
+	}
+	list := []siteSummary{}
+	for _, host := range slices.Sorted(maps.Keys(known)) {
+		list = append(list, known[host])
+	}
+	answer(w, http.StatusOK, map[string]any{"sites": list})
+}
+
+// getSite answers a site as its owner has written it, to be changed and sent back.
+func (a *API) getSite(w http.ResponseWriter, r *http.Request) {
+	site, ok := a.site(w, r)
+	if !ok {
+		return
+	}
+	w.Header().Set("ETag", etag(site))
+	site.Purges, site.Version = nil, 0
+	answer(w, http.StatusOK, site)
+}
+
+// putSite stores a site in the place of the version that If-Match names; 0 is that of
+// a site which is not stored yet.
+func (a *API) putSite(w http.ResponseWriter, r *http.Request) {
+	site, ok := a.readSite(w, r)
+	if !ok {
+		return
+	}
+	old, known := prerender.Site{Origin: site.Origin}, true
+	if old, known = a.siteOr(w, r, old); !known || !a.isSame(w, r, old) {
+		return
+	}
+	stored := old
+	stored.Purges, stored.Version = nil, 0
+	changes, err := control.Diff(stored, site)
+	if err != nil {
+		a.storeFails(w, r, err)
+		return
+	}
+	if isDryRun(r) {
+		answer(w, http.StatusOK, siteChange{changes})
+		return
+	}
+	site.Purges, site.Version = old.Purges, old.Version
+	site, err = a.Sites.PutSite(r.Context(), site)
+	if errors.Is(err, prerender.ErrConflict) {
+		refuse(w, http.StatusPreconditionFailed, "the site was changed meanwhile; read it again")
+		return
+	}
+	if err != nil {
+		a.storeFails(w, r, err)
+		return
+	}
+	a.Log.InfoContext(r.Context(), "site changed", "site", site.Origin, "version", site.Version, "changes", len(changes))
+	w.Header().Set("ETag", etag(site))
+	answer(w, http.StatusOK, siteChange{changes})
+}
+
+func (a *API) deleteSite(w http.ResponseWriter, r *http.Request) {
+	site, ok := a.site(w, r)
+	if !ok || !a.isSame(w, r, site) {
+		return
+	}
+	if !isDryRun(r) {
+		err := a.Sites.DeleteSite(r.Context(), site.Origin.Host, site.Version)
+		if errors.Is(err, prerender.ErrConflict) {
+			refuse(w, http.StatusPreconditionFailed, "the site was changed meanwhile; read it again")
+			return
+		}
+		if err != nil {
+			a.storeFails(w, r, err)
+			return
+		}
+		a.Log.InfoContext(r.Context(), "site deleted", "site", site.Origin)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// site finds the site that a path names, or answers 404.
+func (a *API) site(w http.ResponseWriter, r *http.Request) (prerender.Site, bool) {
+	site, ok := a.siteOr(w, r, prerender.Site{})
+	if ok && site.Origin.Host == "" {
+		refuse(w, http.StatusNotFound, fmt.Sprintf("there is no site %q; PUT makes one", r.PathValue("host")))
+		return site, false
+	}
+	return site, ok
+}
+
+// siteOr finds the site that a path names, or returns another.
+func (a *API) siteOr(w http.ResponseWriter, r *http.Request, other prerender.Site) (prerender.Site, bool) {
+	host, err := prerender.NormalizeHost("https", r.PathValue("host"))
+	if err != nil {
+		refuse(w, http.StatusNotFound, err.Error())
+		return other, false
+	}
+	site, err := a.find(r.Context(), host)
+	switch {
+	case errors.Is(err, prerender.ErrSiteUnknown):
+		return other, true
+	case err != nil:
+		a.storeFails(w, r, err)
+		return other, false
+	}
+	return site, true
+}
+
+func (a *API) find(ctx context.Context, host string) (prerender.Site, error) {
+	stored, err := a.Sites.Sites(ctx)
+	if err != nil {
+		return prerender.Site{}, err
+	}
+	for _, site := range stored {
+		if site.Origin.Host == host {
+			return site, nil
+		}
+	}
+	return a.Fixed.Site(ctx, host)
+}
+
+// readSite reads the site that was sent, whose host must be the path's.
+func (a *API) readSite(w http.ResponseWriter, r *http.Request) (prerender.Site, bool) {
+	if !isJSON(r) {
+		refuse(w, http.StatusUnsupportedMediaType, "the body must be application/json")
+		return prerender.Site{}, false
+	}
+	document, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSite))
+	if err != nil {
+		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body cannot be read, or has more than %d bytes: %v", maxSite, err))
+		return prerender.Site{}, false
+	}
+	site, faults := control.ParseSite(document)
+	if len(faults) > 0 {
+		refuse(w, http.StatusUnprocessableEntity, fmt.Sprintf("the site has %d faults; docs/serving.md describes it", len(faults)), faults...)
+		return prerender.Site{}, false
+	}
+	if host, err := prerender.NormalizeHost(site.Origin.Scheme, r.PathValue("host")); err != nil || host != site.Origin.Host {
+		refuse(w, http.StatusUnprocessableEntity, fmt.Sprintf("the path names %q, and the site's origin is %s", r.PathValue("host"), site.Origin))
+		return prerender.Site{}, false
+	}
+	return site, true
+}
+
+// isSame says whether the request is about the version that is stored, or refuses it.
+func (a *API) isSame(w http.ResponseWriter, r *http.Request, site prerender.Site) bool {
+	switch given := r.Header.Get("If-Match"); given {
+	case etag(site):
+		return true
+	case "":
+		refuse(w, http.StatusPreconditionRequired, fmt.Sprintf("send If-Match: %s, the ETag of what you have read, so that nobody's change is lost; %q is a site that is not stored yet", etag(site), "0"))
+	default:
+		refuse(w, http.StatusPreconditionFailed, fmt.Sprintf("the site's ETag is %s and not %s: it was changed; read it again", etag(site), given))
+	}
+	return false
+}
+
+func etag(site prerender.Site) string { return strconv.Quote(strconv.FormatInt(site.Version, 10)) }
+
+func isDryRun(r *http.Request) bool { return r.URL.Query().Get("dryRun") == "true" }
+
+// isJSON: a form of somebody else's page in an operator's browser can post, but not
+// with this type, unless it is asked first.
+func isJSON(r *http.Request) bool {
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return strings.EqualFold(media, "application/json")
+}
+
+func (a *API) storeFails(w http.ResponseWriter, r *http.Request, err error) {
+	a.Log.ErrorContext(r.Context(), "the store fails", "method", r.Method, "path", r.URL.Path, "err", err)
+	refuse(w, http.StatusServiceUnavailable, "the store does not answer; the log says why")
+}
