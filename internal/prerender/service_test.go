@@ -494,3 +494,28 @@ func TestLeasesDown(t *testing.T) {
 	s.Leases = &leases{fail: errors.New("throttled")}
 	want(t, s, page(t, "/"), prerender.Miss, "render 1")
 }
+
+// A preview gives up after some seconds, and its function may be frozen then: the
+// lease is taken for as long as the render may last.
+func TestLeaseOfAPreview(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &leases{until: map[prerender.Key]time.Time{}}
+		s, _, _ := service(&browser{do: func(ctx context.Context, n int) (*prerender.Rendering, error) {
+			time.Sleep(10 * time.Second)
+			return ok(ctx, n)
+		}})
+		s.Leases = l
+		p := page(t, "/")
+		begin := time.Now()
+		if _, err := s.Answer(t.Context(), prerender.Request{Page: p, Patience: 4 * time.Second}); !errors.Is(err, prerender.ErrUnfinished) {
+			t.Errorf("got %v, want ErrUnfinished", err)
+		}
+		l.mu.Lock()
+		if left := l.until[p.Key].Sub(begin); left < prerender.DefaultTimeout {
+			t.Errorf("after 4 s the lease lasts %v from its beginning, want %v at least", left, prerender.DefaultTimeout)
+		}
+		l.mu.Unlock()
+		s.Wait(t.Context())
+	})
+}
