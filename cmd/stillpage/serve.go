@@ -102,9 +102,9 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 		return err
 	}
 	log.Info("stopping; finishing what is in flight", "atMost", stopTimeout)
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	stopping, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	if err := errors.Join(public.shutdown(ctx), service.Wait(ctx)); err != nil {
+	if err := errors.Join(public.shutdown(stopping), service.Wait(stopping)); err != nil {
 		log.Warn("stopped with requests unfinished", "err", err)
 	}
 	beside.Wait()
