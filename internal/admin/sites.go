@@ -172,7 +172,7 @@ func (a *API) readSite(w http.ResponseWriter, r *http.Request) (prerender.Site, 
 	}
 	site, faults := control.ParseSite(document)
 	if len(faults) > 0 {
-		refuse(w, http.StatusUnprocessableEntity, fmt.Sprintf("the site has %d faults; docs/serving.md describes it", len(faults)), faults...)
+		refuse(w, http.StatusUnprocessableEntity, "the site is not stored, because of its faults; docs/serving.md describes what it may have", faults...)
 		return prerender.Site{}, false
 	}
 	if host, err := prerender.NormalizeHost(site.Origin.Scheme, r.PathValue("host")); err != nil || host != site.Origin.Host {

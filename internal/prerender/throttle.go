@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -16,9 +17,9 @@ const (
 	// placeWait is when to ask again where all places are taken: after some renders.
 	placeWait = 10 * time.Second
 
-	// placePoll is when it is looked again for a free place; later less often.
-	placePoll     = 200 * time.Millisecond
-	placePollMost = 2 * time.Second
+	// placePoll is when it is looked again for a free place, half of it and more, so that
+	// those who wait do not look all at once: about as long as a render takes.
+	placePoll = 400 * time.Millisecond
 
 	// notFoundPause is for how long nothing is tried where too many addresses lead
 	// nowhere, so that many instances do not try once a second each.
@@ -137,7 +138,8 @@ func (s *Service) enter(ctx context.Context, request Request) (leave func(), err
 	if places <= 0 {
 		return func() {}, nil
 	}
-	for poll := placePoll; ; poll = min(2*poll, placePollMost) {
+	for {
+		poll := placePoll/2 + rand.N(placePoll)
 		leave, err := s.enterNow(ctx, request, places)
 		if !errors.Is(err, ErrLimited) {
 			return leave, err

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -34,7 +35,7 @@ func Decode(document []byte, v any) []Fault {
 	decoder.UseNumber()
 	var tree any
 	if err := decoder.Decode(&tree); err != nil {
-		return []Fault{{"", syntax(document, decoder, err)}}
+		return []Fault{{"", syntax(document, err)}}
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		return []Fault{{"", fmt.Sprintf("after the document, at byte %d, there is more", decoder.InputOffset())}}
@@ -50,11 +51,15 @@ func Decode(document []byte, v any) []Fault {
 	return nil
 }
 
-func syntax(document []byte, decoder *json.Decoder, err error) string {
-	if len(bytes.TrimSpace(document)) == 0 {
+func syntax(document []byte, err error) string {
+	var wrong *json.SyntaxError
+	switch {
+	case len(bytes.TrimSpace(document)) == 0:
 		return "it is empty; it must be a JSON object"
+	case errors.As(err, &wrong):
+		return fmt.Sprintf("it is not JSON: %v (at byte %d)", err, wrong.Offset)
 	}
-	return fmt.Sprintf("it is not JSON: %v (at byte %d)", err, decoder.InputOffset())
+	return "it is not JSON: it ends too early"
 }
 
 type checker struct{ faults []Fault }
