@@ -102,8 +102,8 @@ func FuzzParseSite(f *testing.F) {
 		if faults != nil {
 			t.Fatalf("%q is stored as %s, which is wrong: %v", text, stored, faults)
 		}
-		if diff := cmp.Diff(site, again); diff != "" {
-			t.Errorf("%q (-taken +stored):\n%s", text, diff)
+		if twice, err := json.Marshal(again); err != nil || string(twice) != string(stored) {
+			t.Errorf("%q is stored as %s, and then as %s", text, stored, twice)
 		}
 		if _, err := site.Page("/", prerender.Viewer{}); err != nil {
 			t.Errorf("%q has no pages: %v", text, err)
