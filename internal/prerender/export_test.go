@@ -1,4 +1,4 @@
 package prerender
 
-// MatchPath is matchPath, for the fuzz test.
-var MatchPath = matchPath
+// MatchPattern is matchPattern, for the fuzz test.
+var MatchPattern = matchPattern

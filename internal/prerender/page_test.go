@@ -69,16 +69,28 @@ func TestPageDevices(t *testing.T) {
 	}
 }
 
-func TestQueryKeep(t *testing.T) {
+func TestQueryRules(t *testing.T) {
 	t.Parallel()
-	s := site(t, "https://a.example")
-	s.Query = &prerender.QueryRule{Keep: []string{"page", "f_*"}}
-	page, err := s.Page("/?x=1&f_a=2&page=3&utm_id=4", prerender.Viewer{Device: prerender.Desktop})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := "https://a.example/?f_a=2&page=3"; page.URL != want {
-		t.Errorf("got %q, want %q", page.URL, want)
+	const query = "/?x=1&f_a=2&page=3&utm_id=4&a/b=5&%2F=6&[=7"
+	for name, tt := range map[string]struct {
+		rule prerender.QueryRule
+		want string
+	}{
+		"nothing said": {prerender.QueryRule{}, "/?x=1&f_a=2&page=3&a/b=5&%2F=6&[=7"},
+		"keep":         {prerender.QueryRule{Keep: []string{"page", "f_*"}}, "/?f_a=2&page=3"},
+		"drop":         {prerender.QueryRule{Drop: []string{"page", "*/*", "["}}, "/?x=1&f_a=2&utm_id=4&%2F=6"},
+		"drop none":    {prerender.QueryRule{Drop: []string{}}, query},
+		"drop all":     {prerender.QueryRule{Drop: []string{"*"}}, "/"},
+	} {
+		s := site(t, "https://a.example")
+		s.Query = &tt.rule
+		page, err := s.Page(query, prerender.Viewer{Device: prerender.Desktop})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "https://a.example" + tt.want; page.URL != want {
+			t.Errorf("%s: got %q, want %q", name, page.URL, want)
+		}
 	}
 }
 

@@ -143,7 +143,7 @@ func (p *Purger) Count(ctx context.Context, host string, purge Purge) (int, erro
 
 // hits says whether a snapshot was purged.
 func (p Purge) hits(l Listed) bool {
-	return l.SiteVersion < p.Version && (p.Path == "" || matchPath(p.Path, l.Key.Path())) && (p.Tag == "" || slices.Contains(l.Tags, p.Tag))
+	return l.SiteVersion < p.Version && (p.Path == "" || matchPattern(p.Path, l.Key.Path())) && (p.Tag == "" || slices.Contains(l.Tags, p.Tag))
 }
 
 // freshness tells what may be done with a snapshot of the page now.

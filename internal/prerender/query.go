@@ -1,7 +1,7 @@
 package prerender
 
 import (
-	"path"
+	"slices"
 	"strings"
 )
 
@@ -51,11 +51,5 @@ func (r QueryRule) keeps(name string) bool {
 }
 
 func matchesAny(patterns []string, name string) bool {
-	for _, p := range patterns {
-		// A malformed pattern matches nothing; names hold no "/".
-		if ok, err := path.Match(p, name); err == nil && ok {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(patterns, func(p string) bool { return matchPattern(p, name) })
 }

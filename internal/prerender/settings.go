@@ -69,7 +69,7 @@ type Rule struct {
 func (s *Site) rule(path string) Rule {
 	said := s.Settings
 	for _, p := range s.Paths {
-		if matchPath(p.Path, path) {
+		if matchPattern(p.Path, path) {
 			said = p.Settings.or(s.Settings)
 			break
 		}
@@ -106,9 +106,9 @@ func value[T any](p *T) (v T) {
 	return v
 }
 
-// matchPath says whether a pattern fits a path, in time proportional to the
+// matchPattern says whether a pattern fits a path or a name, in time proportional to the
 // product of their lengths at worst.
-func matchPath(pattern, path string) bool {
+func matchPattern(pattern, path string) bool {
 	first, rest, hasStar := strings.Cut(pattern, "*")
 	path, ok := strings.CutPrefix(path, first)
 	if !ok || !hasStar {

@@ -62,7 +62,7 @@ func FuzzPathPattern(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got := prerender.MatchPath(pattern, text); got != want {
+		if got := prerender.MatchPattern(pattern, text); got != want {
 			t.Errorf("%q on %q: got %v, want %v", pattern, text, got, want)
 		}
 	})
