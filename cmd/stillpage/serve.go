@@ -108,6 +108,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 		log.Warn("stopped with requests unfinished", "err", err)
 	}
 	beside.Wait()
+	log.Info("stopped")
 	return nil
 }
 

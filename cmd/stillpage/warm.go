@@ -31,6 +31,12 @@ func warmUp(ctx context.Context, args []string, getenv func(string) string, stdo
 	if unread != nil {
 		fmt.Fprintf(stderr, "%v\n", unread)
 	}
+	if len(pages) == 0 {
+		if unread != nil {
+			return errors.New("no page is known, because nothing could be read")
+		}
+		return errors.New("the sitemaps and lists name no page")
+	}
 	w := &warm.Warmer{Rate: cfg.Rate, Concurrency: cfg.Parallel, Again: cfg.Again}
 	if cfg.Mobile {
 		w.Agent = warm.PhoneAgent

@@ -63,11 +63,11 @@ type API struct {
 //	GET    /v1/status        Status
 //	GET    /v1/sites         {"sites": [{"origin": "https://www.example.com", "version": 3}]}
 //	GET    /v1/sites/{host}  the site, with its ETag
-//	PUT    /v1/sites/{host}  the same, with If-Match; ?dryRun=true answers what would change
-//	DELETE /v1/sites/{host}  with If-Match; ?dryRun=true does nothing
+//	PUT    /v1/sites/{host}  the same, with If-Match; answers what it changes
+//	DELETE /v1/sites/{host}  with If-Match; answers the same
 //	POST   /v1/purges        {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false, "dryRun": false}
 //
-// What is wrong is answered as application/problem+json.
+// With ?dryRun=true, nothing is done. What is wrong is answered as application/problem+json.
 func (a *API) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", a.health)
@@ -77,6 +77,9 @@ func (a *API) Handler() http.Handler {
 	mux.HandleFunc("PUT /v1/sites/{host}", a.putSite)
 	mux.HandleFunc("DELETE /v1/sites/{host}", a.deleteSite)
 	mux.HandleFunc("POST /v1/purges", a.purge)
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusNotFound, "there are GET /healthz, GET /v1/status, GET /v1/sites, GET, PUT and DELETE /v1/sites/{host}, and POST /v1/purges")
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		mux.ServeHTTP(w, r)

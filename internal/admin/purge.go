@@ -74,6 +74,7 @@ func (a *API) purge(w http.ResponseWriter, r *http.Request) {
 	}
 	wanted := prerender.Purge{Path: order.Path, Tag: order.Tag, Hard: order.Hard}
 	var count purgeCount
+	order.DryRun = order.DryRun || isDryRun(r)
 	if order.DryRun {
 		count, err = countPages(r.Context(), a.Purger, order.Site.Host, wanted)
 	} else {
@@ -81,7 +82,7 @@ func (a *API) purge(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case errors.Is(err, prerender.ErrSiteUnknown):
-		refuse(w, http.StatusNotFound, err.Error())
+		refuse(w, http.StatusNotFound, err.Error()+"; GET /v1/sites lists those that are known")
 	case errors.Is(err, prerender.ErrURLInvalid):
 		refuse(w, http.StatusUnprocessableEntity, err.Error())
 	case errors.Is(err, prerender.ErrConflict):

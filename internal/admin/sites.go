@@ -2,6 +2,9 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -61,61 +64,73 @@ func (a *API) getSite(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, site)
 }
 
-// putSite stores a site in the place of the version that If-Match names; 0 is that of
-// a site which is not stored yet.
+// putSite stores a site in the place of the one that If-Match names.
 func (a *API) putSite(w http.ResponseWriter, r *http.Request) {
 	site, ok := a.readSite(w, r)
-	if !ok {
-		return
+	if ok {
+		a.change(w, r, site)
 	}
-	old, known := prerender.Site{Origin: site.Origin}, true
-	if old, known = a.siteOr(w, r, old); !known || !a.isSame(w, r, old) {
-		return
-	}
-	stored := old
-	stored.Purges, stored.Version = nil, 0
-	changes, err := control.Diff(stored, site)
-	if err != nil {
-		a.storeFails(w, r, err)
-		return
-	}
-	if isDryRun(r) {
-		answer(w, http.StatusOK, siteChange{changes})
-		return
-	}
-	site.Purges, site.Version = old.Purges, old.Version
-	site, err = a.Sites.PutSite(r.Context(), site)
-	if errors.Is(err, prerender.ErrConflict) {
-		refuse(w, http.StatusPreconditionFailed, "the site was changed meanwhile; read it again")
-		return
-	}
-	if err != nil {
-		a.storeFails(w, r, err)
-		return
-	}
-	a.Log.InfoContext(r.Context(), "site changed", "site", site.Origin, "version", site.Version, "changes", len(changes))
-	w.Header().Set("ETag", etag(site))
-	answer(w, http.StatusOK, siteChange{changes})
 }
 
+// deleteSite removes what is stored of a site. The purges of one that flags or the
+// template know stay: its pages do.
 func (a *API) deleteSite(w http.ResponseWriter, r *http.Request) {
-	site, ok := a.site(w, r)
-	if !ok || !a.isSame(w, r, site) {
-		return
+	if site, ok := a.site(w, r); ok {
+		a.change(w, r, prerender.Site{Origin: site.Origin})
 	}
-	if !isDryRun(r) {
-		err := a.Sites.DeleteSite(r.Context(), site.Origin.Host, site.Version)
-		if errors.Is(err, prerender.ErrConflict) {
-			refuse(w, http.StatusPreconditionFailed, "the site was changed meanwhile; read it again")
+}
+
+// changeAttempts: each is one purge at the same moment.
+const changeAttempts = 10
+
+// change writes a site as its owner wants it, without its purges, or with DELETE
+// removes it, and answers what that changes.
+func (a *API) change(w http.ResponseWriter, r *http.Request, site prerender.Site) {
+	for attempt := 1; ; attempt++ {
+		old, known := a.siteOr(w, r, prerender.Site{Origin: site.Origin})
+		if !known || !a.isSame(w, r, old) {
 			return
+		}
+		changes, err := control.Diff(a.inEffect(old), a.inEffect(site))
+		if err != nil {
+			a.storeFails(w, r, err)
+			return
+		}
+		status := http.StatusOK
+		if r.Method == http.MethodPut && old.Version == 0 {
+			status = http.StatusCreated
+		}
+		if isDryRun(r) {
+			answer(w, http.StatusOK, siteChange{append([]control.Change{}, changes...)})
+			return
+		}
+		site.Purges, site.Version = old.Purges, old.Version
+		_, isFixed := a.Fixed[site.Origin.Host]
+		if r.Method == http.MethodDelete && !(isFixed && len(old.Purges) > 0) {
+			err = a.Sites.DeleteSite(r.Context(), site.Origin.Host, site.Version)
+		} else {
+			site, err = a.Sites.PutSite(r.Context(), site)
+		}
+		if errors.Is(err, prerender.ErrConflict) && attempt < changeAttempts {
+			continue
 		}
 		if err != nil {
 			a.storeFails(w, r, err)
 			return
 		}
-		a.Log.InfoContext(r.Context(), "site deleted", "site", site.Origin)
+		a.Log.InfoContext(r.Context(), "site changed", "site", site.Origin, "method", r.Method, "changes", len(changes))
+		w.Header().Set("ETag", etag(site))
+		answer(w, status, siteChange{append([]control.Change{}, changes...)})
+		return
 	}
-	w.WriteHeader(http.StatusNoContent)
+}
+
+// inEffect is what holds for a site, by what is stored and what flags or the template
+// say beside.
+func (a *API) inEffect(site prerender.Site) prerender.Site {
+	site = a.Fixed.Complete(site)
+	site.Purges, site.Version = nil, 0
+	return site
 }
 
 // site finds the site that a path names, or answers 404.
@@ -182,20 +197,30 @@ func (a *API) readSite(w http.ResponseWriter, r *http.Request) (prerender.Site, 
 	return site, true
 }
 
-// isSame says whether the request is about the version that is stored, or refuses it.
+// isSame says whether the request is about what is stored, or refuses it.
 func (a *API) isSame(w http.ResponseWriter, r *http.Request, site prerender.Site) bool {
-	switch given := r.Header.Get("If-Match"); given {
-	case etag(site):
+	given := r.Header.Get("If-Match")
+	switch {
+	case given == etag(site), `"`+given+`"` == etag(site), given == "*" && site.Version != 0:
 		return true
-	case "":
-		refuse(w, http.StatusPreconditionRequired, fmt.Sprintf("send If-Match: %s, the ETag of what you have read, so that nobody's change is lost; %q is a site that is not stored yet", etag(site), "0"))
+	case given == "":
+		refuse(w, http.StatusPreconditionRequired, `send If-Match with the ETag of what you have read, so that nobody's change is lost; that of a site which is not stored yet is "0"`)
 	default:
-		refuse(w, http.StatusPreconditionFailed, fmt.Sprintf("the site's ETag is %s and not %s: it was changed; read it again", etag(site), given))
+		refuse(w, http.StatusPreconditionFailed, fmt.Sprintf("the site's ETag is %s and not %s: what you have read has changed; read it again", etag(site), given))
 	}
 	return false
 }
 
-func etag(site prerender.Site) string { return strconv.Quote(strconv.FormatInt(site.Version, 10)) }
+// etag is that of what the owner has written: purges do not change it.
+func etag(site prerender.Site) string {
+	if site.Version == 0 {
+		return `"0"`
+	}
+	site.Purges, site.Version = nil, 0
+	document, _ := json.Marshal(site) // it was stored as JSON
+	sum := sha256.Sum256(document)
+	return strconv.Quote(hex.EncodeToString(sum[:8]))
+}
 
 func isDryRun(r *http.Request) bool { return r.URL.Query().Get("dryRun") == "true" }
 

@@ -27,7 +27,9 @@ func newOperator(t *testing.T) *operator {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	fixed, err := prerender.NewSiteList(prerender.Site{Origin: prerender.Origin{Scheme: "http", Host: "127.0.0.1:8080"}})
+	fixed, err := prerender.NewSiteList(prerender.Site{
+		Origin: prerender.Origin{Scheme: "http", Host: "127.0.0.1:8080"}, Settings: prerender.Settings{Vary: &prerender.VaryRule{Mobile: true}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,18 +74,18 @@ func TestSiteLife(t *testing.T) {
 		t.Errorf("dry run: got %s", text)
 	}
 	o.ask("GET", path, "", "", 404)
-	etag, _ := o.ask("PUT", path, `"0"`, first, 200)
+	etag, _ := o.ask("PUT", path, `"0"`, first, 201)
 	read, text := o.ask("GET", path, "", "", 200)
 	if read != etag || !strings.Contains(text, `"mobile": true`) {
 		t.Errorf("got %s %s, want what was put under %s", read, text, etag)
 	}
 
-	// What was read can be sent back, and purges in between are kept, and noticed.
+	// What was read can be sent back; purges in between are kept.
+	o.ask("POST", "/v1/purges?dryRun=true", "", `{"site": "https://www.example.com", "path": "/a"}`, 200)
 	o.ask("POST", "/v1/purges", "", `{"site": "https://www.example.com", "path": "/a"}`, 204)
-	o.ask("PUT", path, etag, text, 412)
-	etag, text = o.ask("GET", path, "", "", 200)
-	if strings.Contains(text, "purges") {
-		t.Errorf("purges are not the owner's to write: %s", text)
+	again, text := o.ask("GET", path, "", "", 200)
+	if strings.Contains(text, "purges") || again != etag {
+		t.Errorf("purges are not the owner's to write: %s, %s after %s", text, again, etag)
 	}
 	next, text := o.ask("PUT", path, etag, strings.Replace(text, "true", "false", 1), 200)
 	if next == etag || !strings.Contains(text, `"pointer": "/vary/mobile"`) {
@@ -105,9 +107,13 @@ func TestSiteLife(t *testing.T) {
 		t.Errorf("list: got %s, %v", text, err)
 	}
 	o.ask("DELETE", path, etag, "", 412)
-	o.ask("DELETE", path+"?dryRun=true", next, "", 204)
-	o.ask("DELETE", path, next, "", 204)
+	o.ask("DELETE", path, "", "", 428)
+	if _, text := o.ask("DELETE", path+"?dryRun=true", next, "", 200); !strings.Contains(text, `"/vary"`) {
+		t.Errorf("dry run: got %s", text)
+	}
+	o.ask("DELETE", path, strings.Trim(next, `"`), "", 200)
 	o.ask("GET", path, "", "", 404)
+	o.ask("GET", "/", "", "", 404)
 }
 
 // A site of flags or the template is changed like any other, and is itself again
@@ -120,14 +126,23 @@ func TestFixedSite(t *testing.T) {
 	if etag != `"0"` {
 		t.Errorf("got %s %s", etag, text)
 	}
-	etag, _ = o.ask("PUT", path, etag, `{"origin": "http://127.0.0.1:8080", "lifetimes": {"success": {"fresh": "10m"}}}`, 200)
+	etag, text = o.ask("PUT", path, etag, `{"origin": "http://127.0.0.1:8080", "lifetimes": {"success": {"fresh": "10m"}}}`, 201)
+	if strings.Contains(text, "/vary") { // it is what the flags say, as before
+		t.Errorf("what does not change is said to: %s", text)
+	}
 	sites, err := o.store.Sites(t.Context())
 	if err != nil || len(sites) != 1 || sites[0].Lifetimes.Success.Fresh != 10*time.Minute {
 		t.Errorf("stored: %+v, %v", sites, err)
 	}
-	o.ask("DELETE", path, etag, "", 204)
-	if etag, _ := o.ask("GET", path, "", "", 200); etag != `"0"` {
-		t.Errorf("got %s", etag)
+	if _, text := o.ask("GET", path, "", "", 200); strings.Contains(text, "mobile") {
+		t.Errorf("what the flags say is stored: %s", text)
+	}
+	// Its purges outlive what was stored: its pages do.
+	o.ask("POST", "/v1/purges", "", `{"site": "http://127.0.0.1:8080", "hard": true}`, 204)
+	o.ask("DELETE", path, etag, "", 200)
+	sites, err = o.store.Sites(t.Context())
+	if err != nil || len(sites) != 1 || len(sites[0].Purges) != 1 || sites[0].Lifetimes.Success != nil {
+		t.Errorf("after DELETE: %+v, %v", sites, err)
 	}
 }
 

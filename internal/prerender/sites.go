@@ -44,6 +44,13 @@ func (l SiteList) Site(_ context.Context, host string) (Site, error) {
 	return s, nil
 }
 
+// Complete returns a stored site with what the fixed one of the same host says beside.
+func (l SiteList) Complete(stored Site) Site {
+	fixed := l[stored.Origin.Host]
+	stored.Settings, stored.Warming = stored.Settings.or(fixed.Settings), cmp.Or(stored.Warming, fixed.Warming)
+	return stored
+}
+
 // SiteCache is Sites on a SiteStore. It keeps a copy of all sites, so that a
 // request costs no read of them.
 //
@@ -136,9 +143,7 @@ func (c *SiteCache) refresh(ctx context.Context, age time.Duration) {
 		c.copied = SiteList{}
 	}
 	for _, site := range stored {
-		fixed := c.Fixed[site.Origin.Host]
-		site.Settings, site.Warming = site.Settings.or(fixed.Settings), cmp.Or(site.Warming, fixed.Warming)
-		c.copied[site.Origin.Host] = site
+		c.copied[site.Origin.Host] = c.Fixed.Complete(site)
 	}
 }
 
