@@ -103,6 +103,19 @@ var (
 // there is more.
 var ErrLimited = errors.New("render limit reached")
 
+// LimitedError is an ErrLimited that passes.
+type LimitedError struct {
+	Of   string // what is limited
+	Wait time.Duration
+}
+
+func (e *LimitedError) Error() string {
+	return fmt.Sprintf("limit of %s reached, more in %v", e.Of, e.Wait.Round(time.Second))
+}
+
+// Is says that it is an ErrLimited.
+func (e *LimitedError) Is(target error) bool { return target == ErrLimited }
+
 // MemoryLimiter is a Limiter for one instance. The zero value is ready.
 type MemoryLimiter struct {
 	// Now is its clock. Nil means time.Now.

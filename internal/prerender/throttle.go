@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -245,16 +244,3 @@ func (s *Service) flooded(ctx context.Context, r Request) error {
 	}
 	return nil
 }
-
-// LimitedError is an ErrLimited that passes.
-type LimitedError struct {
-	Of   string // what is limited
-	Wait time.Duration
-}
-
-func (e *LimitedError) Error() string {
-	return fmt.Sprintf("limit of %s reached, more in %v", e.Of, e.Wait.Round(time.Second))
-}
-
-// Is says that it is an ErrLimited.
-func (e *LimitedError) Is(target error) bool { return target == ErrLimited }
