@@ -59,7 +59,7 @@ var rules = map[string]rule{
 	},
 	"functions/admin": {
 		internal: []string{"internal/admin", "internal/awsclients", "internal/config", "internal/dynamo", "internal/egress", "internal/lambdahttp",
-			"internal/lambdarender", "internal/prerender", "internal/sqsqueue", "internal/warm"},
+			"internal/lambdarender", "internal/prerender", "internal/sitemap", "internal/sqsqueue", "internal/warm"},
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},
 	"internal/awstest/s3server": {external: []string{"github.com/versity/versitygw"}}, // a module of its own

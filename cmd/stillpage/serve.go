@@ -25,6 +25,7 @@ import (
 	"github.com/stillpage/stillpage/internal/localqueue"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/router"
+	"github.com/stillpage/stillpage/internal/sitemap"
 	"github.com/stillpage/stillpage/internal/warm"
 )
 
@@ -73,10 +74,10 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	service := &prerender.Service{Store: store, Maker: studio, Queue: queue, Limiter: &prerender.MemoryLimiter{}, Log: log}
 	var beside sync.WaitGroup // what goes on until the end
 	beside.Go(func() { queue.Work(ctx, service.Renew, log) })
-	beside.Go(func() { sweep(ctx, store, log) })
+	beside.Go(func() { every(ctx, sweepInterval, func() { sweep(ctx, store, log) }) })
 	known := &prerender.SiteCache{Store: store, Fixed: list, MaxAge: time.Second, Log: log}
-	scheduler := &warm.Scheduler{Sites: known, Pages: store, Queue: queue, Runs: store, Client: proxy.Client(sitemapTimeout), Log: log}
-	beside.Go(func() { keepWarm(ctx, scheduler, log) })
+	scheduler := &warm.Scheduler{Sites: known, Pages: store, Queue: queue, Runs: store, Client: proxy.Client(sitemap.Timeout), Log: log}
+	beside.Go(func() { every(ctx, warmInterval, func() { keepWarm(ctx, scheduler, log) }) })
 	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Log: log}
 
 	public.start("router", bots)
@@ -212,35 +213,28 @@ func egressConfig(cfg config.Serve, list prerender.SiteList, a addresses, log *s
 const sweepInterval = time.Hour
 
 func sweep(ctx context.Context, store *boltstore.Store, log *slog.Logger) {
-	for {
-		if n, err := store.Sweep(ctx); err != nil && ctx.Err() == nil {
-			log.Error("expired pages not deleted", "err", err)
-		} else if n > 0 {
-			log.Info("expired pages deleted", "pages", n)
-		}
-		select {
-		case <-time.After(sweepInterval):
-		case <-ctx.Done():
-			return
-		}
+	if n, err := store.Sweep(ctx); err != nil && ctx.Err() == nil {
+		log.Error("expired pages not deleted", "err", err)
+	} else if n > 0 {
+		log.Info("expired pages deleted", "pages", n)
 	}
 }
 
-const (
-	// warmInterval is how often it is looked whether a sitemap's time has come.
-	warmInterval = time.Minute
-
-	// sitemapTimeout is for 50 MB, the largest that there are.
-	sitemapTimeout = time.Minute
-)
+// warmInterval is how often it is looked whether a sitemap's time has come.
+const warmInterval = time.Minute
 
 func keepWarm(ctx context.Context, scheduler *warm.Scheduler, log *slog.Logger) {
+	if err := scheduler.Tick(ctx); err != nil && ctx.Err() == nil {
+		log.Error("sitemaps not done; they are tried again", "in", warmInterval, "err", err)
+	}
+}
+
+// every does something now, and each time an interval has passed since it ended.
+func every(ctx context.Context, interval time.Duration, do func()) {
 	for {
-		if err := scheduler.Tick(ctx); err != nil && ctx.Err() == nil {
-			log.Error("sitemaps not done; they are tried again", "in", warmInterval, "err", err)
-		}
+		do()
 		select {
-		case <-time.After(warmInterval):
+		case <-time.After(interval):
 		case <-ctx.Done():
 			return
 		}

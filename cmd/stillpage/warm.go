@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stillpage/stillpage/internal/config"
 	"github.com/stillpage/stillpage/internal/sitemap"
@@ -81,7 +80,7 @@ func pagesOf(ctx context.Context, cfg config.Warm) ([]warm.Page, error) {
 		return true
 	}
 	var errs []error
-	client := &http.Client{Timeout: time.Minute}
+	client := &http.Client{Timeout: sitemap.Timeout}
 	for _, address := range cfg.Sitemaps {
 		errs = append(errs, sitemap.Read(ctx, client, address, found))
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/stillpage/stillpage/internal/lambdahttp"
 	"github.com/stillpage/stillpage/internal/lambdarender"
 	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/sitemap"
 	"github.com/stillpage/stillpage/internal/sqsqueue"
 	"github.com/stillpage/stillpage/internal/warm"
 )
@@ -89,13 +90,8 @@ func (a *administration) status() admin.Status {
 	return s
 }
 
-const (
-	// sitemapTimeout is for 50 MB, the largest that there are.
-	sitemapTimeout = time.Minute
-
-	// warmReserve is what noting how far a run has come may take.
-	warmReserve = 10 * time.Second
-)
+// warmReserve is what noting how far a run has come may take.
+const warmReserve = 10 * time.Second
 
 // warm goes over the sitemaps until it is done or the function's time is up; the next
 // call goes on. Sitemaps are the site's, and may name any address: they are read by
@@ -113,7 +109,7 @@ func (a *administration) warm(ctx context.Context) error {
 	defer proxy.Close()
 	queue := &sqsqueue.Queue{Client: awsclients.SQS(), URL: a.cfg.QueueURL, Message: func(p prerender.Page) any { return lambdarender.NewOrder(p, 0) }}
 	scheduler := &warm.Scheduler{
-		Sites: a.sites, Pages: a.store, Queue: queue, Runs: a.config, Client: proxy.Client(sitemapTimeout), Log: a.log,
+		Sites: a.sites, Pages: a.store, Queue: queue, Runs: a.config, Client: proxy.Client(sitemap.Timeout), Log: a.log,
 	}
 	if err := scheduler.Tick(ctx); err != nil {
 		a.log.ErrorContext(ctx, "sitemaps not done; the next call goes on", "err", err)

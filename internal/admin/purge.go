@@ -3,8 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -54,13 +52,8 @@ func countPages(ctx context.Context, purger Purger, host string, p prerender.Pur
 }
 
 func (a *API) purge(w http.ResponseWriter, r *http.Request) {
-	if !isJSON(r) {
-		refuse(w, http.StatusUnsupportedMediaType, "the body must be application/json")
-		return
-	}
-	document, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOrder))
-	if err != nil {
-		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body cannot be read, or has more than %d bytes: %v", maxOrder, err))
+	document, ok := readJSON(w, r, maxOrder)
+	if !ok {
 		return
 	}
 	var order purgeOrder
@@ -74,6 +67,7 @@ func (a *API) purge(w http.ResponseWriter, r *http.Request) {
 	}
 	wanted := prerender.Purge{Path: order.Path, Tag: order.Tag, Hard: order.Hard}
 	var count purgeCount
+	var err error
 	order.DryRun = order.DryRun || isDryRun(r)
 	if order.DryRun {
 		count, err = countPages(r.Context(), a.Purger, order.Site.Host, wanted)

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,7 +12,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/prerender"
@@ -150,7 +148,10 @@ func (a *API) siteOr(w http.ResponseWriter, r *http.Request, other prerender.Sit
 		refuse(w, http.StatusNotFound, err.Error())
 		return other, false
 	}
-	site, err := a.find(r.Context(), host)
+	site, err := prerender.StoredSite(r.Context(), a.Sites, host)
+	if errors.Is(err, prerender.ErrSiteUnknown) {
+		site, err = a.Fixed.Site(r.Context(), host)
+	}
 	switch {
 	case errors.Is(err, prerender.ErrSiteUnknown):
 		return other, true
@@ -161,28 +162,10 @@ func (a *API) siteOr(w http.ResponseWriter, r *http.Request, other prerender.Sit
 	return site, true
 }
 
-func (a *API) find(ctx context.Context, host string) (prerender.Site, error) {
-	stored, err := a.Sites.Sites(ctx)
-	if err != nil {
-		return prerender.Site{}, err
-	}
-	for _, site := range stored {
-		if site.Origin.Host == host {
-			return site, nil
-		}
-	}
-	return a.Fixed.Site(ctx, host)
-}
-
 // readSite reads the site that was sent, whose host must be the path's.
 func (a *API) readSite(w http.ResponseWriter, r *http.Request) (prerender.Site, bool) {
-	if !isJSON(r) {
-		refuse(w, http.StatusUnsupportedMediaType, "the body must be application/json")
-		return prerender.Site{}, false
-	}
-	document, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSite))
-	if err != nil {
-		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body cannot be read, or has more than %d bytes: %v", maxSite, err))
+	document, ok := readJSON(w, r, maxSite)
+	if !ok {
 		return prerender.Site{}, false
 	}
 	site, faults := control.ParseSite(document)
@@ -224,11 +207,20 @@ func etag(site prerender.Site) string {
 
 func isDryRun(r *http.Request) bool { return r.URL.Query().Get("dryRun") == "true" }
 
-// isJSON: a form of somebody else's page in an operator's browser can post, but not
-// with this type, unless it is asked first.
-func isJSON(r *http.Request) bool {
-	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return strings.EqualFold(media, "application/json")
+// readJSON reads a body of the right type and of so many bytes at most, or refuses it. A
+// form of somebody else's page in an operator's browser can post, but not with this
+// type, unless it is asked first.
+func readJSON(w http.ResponseWriter, r *http.Request, most int64) ([]byte, bool) {
+	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media != "application/json" {
+		refuse(w, http.StatusUnsupportedMediaType, "the body must be application/json")
+		return nil, false
+	}
+	document, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if err != nil {
+		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body cannot be read, or has more than %d bytes: %v", most, err))
+		return nil, false
+	}
+	return document, true
 }
 
 func (a *API) storeFails(w http.ResponseWriter, r *http.Request, err error) {

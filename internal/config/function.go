@@ -46,15 +46,9 @@ func functionVariables(f *Function) map[string]func(string) error {
 		"STILLPAGE_SITES":           f.parseSites,
 		"STILLPAGE_FRESH":           setDuration(&f.success.Fresh),
 		"STILLPAGE_STALE":           setDuration(&f.success.Stale),
-		"STILLPAGE_EGRESS_ALLOW":    f.parseEgressAllow,
+		"STILLPAGE_EGRESS_ALLOW":    each(f.addEgressAllow),
 		"STILLPAGE_WARM_EVERY":      setInterval(&f.WarmEvery),
-		"STILLPAGE_WARM_SITEMAP": func(s string) error {
-			var errs []error
-			for part := range strings.SplitSeq(s, ",") {
-				errs = append(errs, setURL(&f.Sitemaps)(strings.TrimSpace(part)))
-			}
-			return errors.Join(errs...)
-		},
+		"STILLPAGE_WARM_SITEMAP":    each(setURL(&f.Sitemaps)),
 	}
 }
 
@@ -90,28 +84,33 @@ func ParseFunction(getenv func(string) string, needed ...string) (Function, erro
 	return f, errors.Join(errs...)
 }
 
-func (f *Function) parseEgressAllow(value string) error {
-	var errs []error
-	for part := range strings.SplitSeq(value, ",") {
-		prefix, err := parsePrefix(strings.TrimSpace(part))
-		errs = append(errs, err)
-		f.EgressAllow = append(f.EgressAllow, prefix)
+// each reads a list that is separated by commas.
+func each(set func(string) error) func(string) error {
+	return func(value string) error {
+		var errs []error
+		for part := range strings.SplitSeq(value, ",") {
+			errs = append(errs, set(strings.TrimSpace(part)))
+		}
+		return errors.Join(errs...)
 	}
-	return errors.Join(errs...)
+}
+
+func (f *Function) addEgressAllow(part string) error {
+	prefix, err := parsePrefix(part)
+	f.EgressAllow = append(f.EgressAllow, prefix)
+	return err
 }
 
 func (f *Function) parseSites(value string) error {
 	var sites []prerender.Site
-	var errs []error
-	for part := range strings.SplitSeq(value, ",") {
-		origin, err := prerender.ParseOrigin(strings.TrimSpace(part))
-		errs = append(errs, err)
+	err := each(func(part string) error {
+		origin, err := prerender.ParseOrigin(part)
 		sites = append(sites, prerender.Site{Origin: origin})
-	}
-	if err := errors.Join(errs...); err != nil {
+		return err
+	})(value)
+	if err != nil {
 		return err
 	}
-	var err error
 	f.Sites, err = prerender.NewSiteList(sites...)
 	return err
 }

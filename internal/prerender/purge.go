@@ -106,14 +106,9 @@ func (p *Purger) Purge(ctx context.Context, host string, purge Purge) error {
 // site returns the stored site, or a new one without settings, so that it goes on
 // following the fixed one.
 func (p *Purger) site(ctx context.Context, host string) (Site, error) {
-	stored, err := p.Store.Sites(ctx)
-	if err != nil {
-		return Site{}, err
-	}
-	for _, site := range stored {
-		if site.Origin.Host == host {
-			return site, nil
-		}
+	site, err := StoredSite(ctx, p.Store, host)
+	if !errors.Is(err, ErrSiteUnknown) {
+		return site, err
 	}
 	fixed, err := p.Fixed.Site(ctx, host)
 	return Site{Origin: fixed.Origin}, err

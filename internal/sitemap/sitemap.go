@@ -30,6 +30,9 @@ const (
 	maxBytes   = 52_428_800
 )
 
+// Timeout is what a client should wait for a sitemap: it may have maxBytes.
+const Timeout = time.Minute
+
 // maxURL is the longest address of an entry, in bytes; the protocol allows 2,048.
 const maxURL = 8192
 
