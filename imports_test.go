@@ -28,19 +28,20 @@ var rules = map[string]rule{
 	"internal/prerender":  {},
 	"internal/useragent":  {},
 	"internal/strictjson": {},
+	"internal/schema":     {},
 	"infra/edge":          {},
 	"internal/demo":       {},
 
 	"internal/useragent/generate": {internal: []string{"internal/useragent"}},
 
-	"internal/boltstore": {internal: []string{"internal/prerender"}, external: []string{"go.etcd.io/bbolt"}},
-	"internal/dynamo": {internal: []string{"internal/prerender"}, external: []string{
+	"internal/boltstore": {internal: []string{"internal/control", "internal/prerender"}, external: []string{"go.etcd.io/bbolt"}},
+	"internal/dynamo": {internal: []string{"internal/control", "internal/prerender"}, external: []string{
 		"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/service/dynamodb", "github.com/aws/smithy-go"}},
 	"internal/s3store": {internal: []string{"internal/prerender"}, external: []string{
 		"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/service/s3", "github.com/aws/smithy-go"}},
 	"internal/sqsqueue": {internal: []string{"internal/prerender"}, external: []string{
 		"github.com/aws/aws-sdk-go-v2/service/sqs", "github.com/aws/smithy-go"}},
-	"internal/lambdarender": {internal: []string{"internal/prerender"}, external: []string{
+	"internal/lambdarender": {internal: []string{"internal/prerender", "internal/report"}, external: []string{
 		"github.com/aws/aws-sdk-go-v2/service/lambda", "github.com/aws/smithy-go"}},
 	"internal/lambdatest": {},
 	"internal/lambdahttp": {external: []string{"github.com/aws/aws-lambda-go", "github.com/awslabs/aws-lambda-go-api-proxy"}},
@@ -48,35 +49,38 @@ var rules = map[string]rule{
 	"internal/xray": {internal: []string{"internal/prerender"}, external: []string{
 		"github.com/aws/aws-sdk-go-v2/aws/middleware", "github.com/aws/smithy-go"}},
 	"functions/router": {
-		internal: []string{"internal/awsclients", "internal/config", "internal/dynamo", "internal/lambdahttp", "internal/lambdarender",
-			"internal/prerender", "internal/router", "internal/s3store", "internal/sqsqueue"},
+		internal: []string{"internal/awsclients", "internal/config", "internal/control", "internal/dynamo", "internal/insight", "internal/lambdahttp",
+			"internal/lambdarender", "internal/prerender", "internal/router", "internal/s3store", "internal/sqsqueue"},
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},
 	"functions/render": {
-		internal: []string{"internal/awsclients", "internal/chrome", "internal/config", "internal/dynamo", "internal/egress",
-			"internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/s3store", "internal/xray"},
+		internal: []string{"internal/awsclients", "internal/chrome", "internal/config", "internal/control", "internal/dynamo", "internal/egress",
+			"internal/insight", "internal/inspect", "internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/report",
+			"internal/router", "internal/s3store", "internal/xray"},
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},
 	"functions/admin": {
-		internal: []string{"internal/admin", "internal/awsclients", "internal/config", "internal/dynamo", "internal/egress", "internal/lambdahttp",
-			"internal/lambdarender", "internal/prerender", "internal/sitemap", "internal/sqsqueue", "internal/warm"},
+		internal: []string{"internal/admin", "internal/awsclients", "internal/config", "internal/control", "internal/dynamo", "internal/egress",
+			"internal/insight", "internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/s3store", "internal/sitemap", "internal/sqsqueue", "internal/warm"},
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},
 	"internal/awstest/s3server": {external: []string{"github.com/versity/versitygw"}}, // a module of its own
 	"internal/awstest":          {external: []string{"github.com/aws/aws-sdk-go-v2"}},
 	"internal/localqueue":       {internal: []string{"internal/prerender"}},
-	"internal/storetest":        {internal: []string{"internal/prerender"}, external: []string{"github.com/google/go-cmp"}},
+	"internal/storetest":        {internal: []string{"internal/control", "internal/prerender"}, external: []string{"github.com/google/go-cmp"}},
 	"internal/egress":           {internal: []string{"internal/prerender"}, external: []string{"golang.org/x/sync"}},
 	"internal/chrome":           {internal: []string{"internal/prerender"}, external: []string{"github.com/chromedp", "golang.org/x/sys"}},
 
-	"internal/router":  {internal: []string{"internal/prerender", "internal/useragent"}},
+	"internal/router":  {internal: []string{"internal/control", "internal/insight", "internal/prerender", "internal/useragent"}},
 	"internal/sitemap": {},
-	"internal/warm":    {internal: []string{"internal/prerender", "internal/sitemap"}},
+	"internal/warm":    {internal: []string{"internal/control", "internal/prerender", "internal/sitemap"}},
 	"internal/control": {internal: []string{"internal/prerender", "internal/strictjson", "internal/useragent"}},
-	"internal/admin":   {internal: []string{"internal/control", "internal/prerender", "internal/strictjson"}},
+	"internal/insight": {internal: []string{"internal/control", "internal/prerender"}},
+	"internal/inspect": {internal: []string{"internal/chrome", "internal/prerender", "internal/report"}},
+	"internal/admin":   {internal: []string{"internal/control", "internal/insight", "internal/prerender", "internal/report", "internal/schema", "internal/strictjson"}},
 	"internal/report":  {},
 	"internal/edge":    {internal: []string{"infra/edge"}, external: []string{"github.com/grafana/sobek"}},
-	"internal/config":  {internal: []string{"internal/prerender"}},
+	"internal/config":  {internal: []string{"internal/control", "internal/prerender"}},
 
 	// Its oracle drives Chromium by itself, to be another program than the one compared.
 	"bench": {
@@ -85,8 +89,8 @@ var rules = map[string]rule{
 	},
 
 	"cmd/stillpage": {internal: []string{
-		"internal/admin", "internal/boltstore", "internal/chrome", "internal/config", "internal/demo", "internal/edge",
-		"internal/egress", "internal/localqueue", "internal/prerender", "internal/report", "internal/router",
+		"internal/admin", "internal/boltstore", "internal/chrome", "internal/config", "internal/control", "internal/demo", "internal/edge",
+		"internal/egress", "internal/insight", "internal/inspect", "internal/localqueue", "internal/prerender", "internal/report", "internal/router",
 		"internal/sitemap", "internal/warm",
 	}},
 }

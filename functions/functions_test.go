@@ -30,6 +30,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/stillpage/stillpage/internal/awstest"
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/dynamo"
 	"github.com/stillpage/stillpage/internal/edge"
 	"github.com/stillpage/stillpage/internal/lambdatest"
@@ -237,9 +238,9 @@ func TestStoredSite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sites := &dynamo.Sites{Client: awstest.DynamoDB(t), Table: a.config}
+	plane := &control.Plane{Ledger: &control.Ledger{Records: &dynamo.Records{Client: awstest.DynamoDB(t), Table: a.config}}}
 	limits := prerender.Settings{Limits: &prerender.LimitRule{Client: prerender.Rate{PerMinute: 1, Burst: 1}}}
-	if _, err := sites.PutSite(t.Context(), prerender.Site{Origin: origin, Settings: limits}); err != nil {
+	if _, err := plane.PutSite(t.Context(), control.By{Actor: "test"}, "site.create", prerender.Site{}, prerender.Site{Origin: origin, Settings: limits}); err != nil {
 		t.Fatal(err)
 	}
 	a.deploy("router", 25*time.Second, 0) // instead of waiting until it reads again
@@ -556,7 +557,7 @@ func TestPurge(t *testing.T) {
 		t.Errorf("dry run: got %d %s; log: %s", w.Code, w.Body, a.lambda.Log("admin"))
 	}
 	w := order(fmt.Sprintf(`{"site":%q,"path":"/news/*"}`, a.front.URL))
-	if w.Code != http.StatusNoContent {
+	if w.Code != http.StatusCreated {
 		t.Fatalf("got %d %s; log: %s", w.Code, w.Body, a.lambda.Log("admin"))
 	}
 	a.version.Store(1)
@@ -622,7 +623,7 @@ func TestMissingEnvironment(t *testing.T) {
 	for name, variables := range map[string][]string{
 		"router": {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES"},
 		"render": {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_SITES"},
-		"admin":  {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_QUEUE_URL", "STILLPAGE_SITES"},
+		"admin":  {"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES"},
 	} {
 		cmd := exec.Command(filepath.Join(binaries, name))
 		cmd.Env = []string{"STILLPAGE_LOG_LEVEL=loud"}

@@ -19,6 +19,8 @@ var grantedToLambda = map[string][]string{
 // unusual are the actions of calls that are named otherwise.
 var unusual = map[string][]string{
 	"lambda:Invoke": {"lambda:InvokeFunction"},
+	// A transaction is granted by what is in it.
+	"dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:DeleteItem"},
 	// A missing object is 404 and not 403 only for those who may list.
 	"s3:GetObject": {"s3:GetObject", "s3:ListBucket"},
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	edgefunction "github.com/stillpage/stillpage/infra/edge"
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/dynamo"
 	"github.com/stillpage/stillpage/internal/edge"
 	"github.com/stillpage/stillpage/internal/prerender"
@@ -165,10 +166,14 @@ func (c *item) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func(*
 
 func TestConfigTableIsThatOfPackageDynamo(t *testing.T) {
 	t.Parallel()
-	client := &siteItem{}
-	origin := prerender.Origin{Scheme: "https", Host: "a.example"}
-	if _, err := (&dynamo.Sites{Client: client, Table: "t"}).PutSite(t.Context(), prerender.Site{Origin: origin}); err != nil {
+	client := &recordItem{}
+	record := control.Record{Kind: control.JobRecord, ID: "a", Expires: time.Now()}
+	if err := (&dynamo.Records{Client: client, Table: "t"}).Note(t.Context(), record); err != nil {
 		t.Fatal(err)
+	}
+	ttl := fmt.Sprint(value(t, mainTemplate, "Resources", "ConfigTable", "Properties", "TimeToLiveSpecification"))
+	if _, ok := client.put["expires"].(*types.AttributeValueMemberN); !ok || !strings.Contains(ttl, "AttributeName: expires") {
+		t.Errorf("the table's TTL is %s, and an item has %v", ttl, client.put)
 	}
 	keys := value(t, mainTemplate, "Resources", "ConfigTable", "Properties", "KeySchema")
 	for _, name := range regexp.MustCompile(`AttributeName: (\w+)`).FindAllStringSubmatch(keys, -1) {
@@ -181,12 +186,12 @@ func TestConfigTableIsThatOfPackageDynamo(t *testing.T) {
 	}
 }
 
-type siteItem struct {
-	dynamo.SitesClient
+type recordItem struct {
+	dynamo.RecordsClient
 	put map[string]types.AttributeValue
 }
 
-func (c *siteItem) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+func (c *recordItem) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
 	c.put = in.Item
 	return &dynamodb.PutItemOutput{}, nil
 }

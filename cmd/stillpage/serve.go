@@ -9,8 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -19,11 +19,15 @@ import (
 	"github.com/stillpage/stillpage/internal/boltstore"
 	"github.com/stillpage/stillpage/internal/chrome"
 	"github.com/stillpage/stillpage/internal/config"
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/demo"
 	"github.com/stillpage/stillpage/internal/edge"
 	"github.com/stillpage/stillpage/internal/egress"
+	"github.com/stillpage/stillpage/internal/insight"
+	"github.com/stillpage/stillpage/internal/inspect"
 	"github.com/stillpage/stillpage/internal/localqueue"
 	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/report"
 	"github.com/stillpage/stillpage/internal/router"
 	"github.com/stillpage/stillpage/internal/sitemap"
 	"github.com/stillpage/stillpage/internal/warm"
@@ -69,23 +73,45 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	}
 	defer stopRenderer()
 
+	token, tokenIsNew, err := adminToken(cfg.Data)
+	if err != nil {
+		return err
+	}
+
 	queue := localqueue.New()
+	records := store.Records()
+	collector := &insight.Collector{Records: records, Instance: insight.NewInstance(), Log: log}
 	studio := &prerender.Studio{Renderer: renderer, Store: store, Log: log}
-	service := &prerender.Service{Store: store, Maker: studio, Queue: queue, Limiter: &prerender.MemoryLimiter{}, Log: log}
+	maker := insight.Maker{Maker: studio, Collector: collector, Reason: router.Reason}
+	service := &prerender.Service{Store: store, Maker: maker, Queue: queue, Limiter: &prerender.MemoryLimiter{}, Log: log}
 	var beside sync.WaitGroup // what goes on until the end
 	beside.Go(func() { queue.Work(ctx, service.Renew, log) })
 	beside.Go(func() { every(ctx, sweepInterval, func() { sweep(ctx, store, log) }) })
-	known := &prerender.SiteCache{Store: store, Fixed: list, MaxAge: time.Second, Log: log}
-	scheduler := &warm.Scheduler{Sites: known, Pages: store, Queue: queue, Runs: store, Client: proxy.Client(sitemap.Timeout), Log: log}
-	beside.Go(func() { every(ctx, warmInterval, func() { keepWarm(ctx, scheduler, log) }) })
-	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Log: log}
+	known := &prerender.SiteCache{Store: &control.Sites{Records: records, Log: log}, Fixed: list, MaxAge: time.Second, Log: log}
+	plane := &control.Plane{Ledger: &control.Ledger{Records: records, Log: log}, Pages: store, Fixed: list}
+	scheduler := &warm.Scheduler{Sites: known, Plane: plane, Queue: queue, Renew: service.Renew, Client: proxy.Client(sitemap.Timeout), Log: log}
+	began := make(chan struct{}, 1) // a job
+	beside.Go(func() { keepWarm(ctx, scheduler, began, log) })
+	beside.Go(func() { every(ctx, insight.FlushEvery, func() { collector.Flush(ctx) }) })
+	beside.Go(func() { every(ctx, mergeInterval, func() { merge(ctx, records, known, log) }) })
+	tokens := &control.TokenCache{Records: records}
+	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Tokens: tokens, Collector: collector, Log: log}
 
 	public.start("router", bots)
 	operators := &admin.API{
-		Status: func() admin.Status { return status(started, known, store, renderer) },
-		Purger: &prerender.Purger{Store: store, Pages: store, Fixed: list}, Sites: store, Fixed: list, Log: log,
+		Status: func() admin.Status { return status(started, known, plane, store, renderer) },
+		Plane:  plane, Principal: admin.Bearer(token, tokens), Do: scheduler.Do, Login: admin.Login{Mode: "token"}, Log: log,
+		Began: func() {
+			select {
+			case began <- struct{}{}:
+			default: // it is known already
+			}
+		},
+		Inspect: func(ctx context.Context, page prerender.Page) (*report.Report, error) {
+			return inspect.Page(ctx, renderer, page)
+		},
 	}
-	public.start("admin", onlyLocal(operators.Handler()))
+	public.start("admin", operators.Handler())
 	if cfg.HasEdge() {
 		front, err := edge.New(addresses.app, trusted(bots, cfg.Token), log)
 		if err != nil {
@@ -95,7 +121,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 		private.start("edge", front)
 		private.start("demo", demo.Handler())
 	}
-	banner(stdout, cfg, addresses)
+	banner(stdout, cfg, addresses, token, tokenIsNew)
 
 	select {
 	case <-ctx.Done():
@@ -109,21 +135,9 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 		log.Warn("stopped with requests unfinished", "err", err)
 	}
 	beside.Wait()
+	collector.Flush(stopping)
 	log.Info("stopped")
 	return nil
-}
-
-// onlyLocal answers those who know the address as this machine's: a page in an
-// operator's browser, whose name somebody has pointed here, does not.
-func onlyLocal(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name := (&url.URL{Host: r.Host}).Hostname()
-		if _, err := netip.ParseAddr(name); err != nil && name != "localhost" {
-			http.Error(w, fmt.Sprintf("%q is not how this address is known; ask for localhost or its IP address", r.Host), http.StatusMisdirectedRequest)
-			return
-		}
-		h.ServeHTTP(w, r)
-	})
 }
 
 // addresses are where the parts listen.
@@ -223,9 +237,34 @@ func sweep(ctx context.Context, store *boltstore.Store, log *slog.Logger) {
 // warmInterval is how often it is looked whether a sitemap's time has come.
 const warmInterval = time.Minute
 
-func keepWarm(ctx context.Context, scheduler *warm.Scheduler, log *slog.Logger) {
-	if err := scheduler.Tick(ctx); err != nil && ctx.Err() == nil {
-		log.Error("sitemaps not done; they are tried again", "in", warmInterval, "err", err)
+// keepWarm looks now, whenever a job has begun, and each time the interval has passed.
+// What a look begins goes on beside the next one.
+func keepWarm(ctx context.Context, scheduler *warm.Scheduler, began <-chan struct{}, log *slog.Logger) {
+	var looks sync.WaitGroup
+	defer looks.Wait()
+	for {
+		looks.Go(func() {
+			if err := scheduler.Tick(ctx); err != nil && ctx.Err() == nil {
+				log.Error("sitemaps or jobs not done; they are tried again", "in", warmInterval, "err", err)
+			}
+		})
+		select {
+		case <-began:
+		case <-time.After(warmInterval):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// mergeInterval is how often what was counted in an hour that is over is made one tally.
+const mergeInterval = time.Hour
+
+func merge(ctx context.Context, records control.Store, sites *prerender.SiteCache, log *slog.Logger) {
+	all, err := sites.All(ctx)
+	err = errors.Join(err, insight.MergeAll(ctx, records, all, time.Now()))
+	if err != nil && ctx.Err() == nil {
+		log.Error("statistics not merged; it is tried again", "in", mergeInterval, "err", err)
 	}
 }
 
@@ -258,12 +297,12 @@ func trusted(router http.Handler, token string) http.Handler {
 	})
 }
 
-func status(started time.Time, sites *prerender.SiteCache, store *boltstore.Store, renderer *chrome.Renderer) admin.Status {
+func status(started time.Time, sites *prerender.SiteCache, plane *control.Plane, store *boltstore.Store, renderer *chrome.Renderer) admin.Status {
 	stats := renderer.Stats()
 	s := admin.Status{
 		Version: version, StartedAt: started.UTC().Truncate(time.Second), UptimeSeconds: int64(time.Since(started) / time.Second), Renderer: stats,
 	}
-	s.AddSites(context.Background(), sites, store)
+	s.AddSites(context.Background(), sites, plane)
 	pages, err := store.Pages()
 	if s.Pages = pages; err != nil {
 		s.Faults = append(s.Faults, "store: "+err.Error())
@@ -275,7 +314,7 @@ func status(started time.Time, sites *prerender.SiteCache, store *boltstore.Stor
 	return s
 }
 
-func banner(w io.Writer, cfg config.Serve, a addresses) {
+func banner(w io.Writer, cfg config.Serve, a addresses, token string, tokenIsNew bool) {
 	fmt.Fprintf(w, "Stillpage %s is ready.\n\n", version)
 	if cfg.HasEdge() {
 		behind := "the app at " + a.app.String()
@@ -285,7 +324,12 @@ func banner(w io.Writer, cfg config.Serve, a addresses) {
 		fmt.Fprintf(w, "  edge     http://%s   for people and bots, in front of %s\n", a.edge, behind)
 	}
 	fmt.Fprintf(w, "  router   http://%s   for integrations: /https://host/path\n", a.router)
-	fmt.Fprintf(w, "  admin    http://%s   for operators: /healthz, /v1/status, /v1/sites, /v1/purges\n\n", a.admin)
+	fmt.Fprintf(w, "  admin    http://%s   for operators: the console, and its API below /v1\n\n", a.admin)
+	if tokenIsNew {
+		fmt.Fprintf(w, "The console asks for this token, which is shown this once:\n\n  %s\n\n", token)
+	} else {
+		fmt.Fprintf(w, "The console's token is in %s.\n\n", filepath.Join(cfg.Data, adminTokenFile))
+	}
 	if cfg.Demo {
 		fmt.Fprintf(w, `Try, in another terminal:
 

@@ -38,9 +38,9 @@ func TestMain(m *testing.M) {
 // program is a running stillpage.
 type program struct {
 	*exec.Cmd
-	edge, router, admin string // URLs
-	tmp                 string // its TMPDIR
-	stderr              *lockedBuffer
+	edge, router, admin, token string // URLs
+	tmp                        string // its TMPDIR
+	stderr                     *lockedBuffer
 }
 
 type lockedBuffer struct {
@@ -89,7 +89,7 @@ func start(t *testing.T, args ...string) *program {
 	})
 	var banner strings.Builder
 	buf := make([]byte, 4096)
-	for !strings.Contains(banner.String(), "admin ") {
+	for !strings.Contains(banner.String(), "token") || strings.Contains(banner.String(), "shown this once") && !strings.Contains(banner.String(), "sp_admin_") {
 		n, err := out.Read(buf)
 		banner.Write(buf[:n])
 		if err != nil {
@@ -101,6 +101,7 @@ func start(t *testing.T, args ...string) *program {
 			*field = m[1]
 		}
 	}
+	p.token = "Bearer " + regexp.MustCompile(`sp_admin_\w+|$`).FindString(banner.String())
 	return p
 }
 
@@ -211,7 +212,7 @@ func (p *program) renders(t *testing.T) int {
 		Renderer struct{ Renders int }
 		Pages    int
 	}
-	if err := json.Unmarshal([]byte(get(t, "GET", p.admin+"/v1/status", "").body), &s); err != nil {
+	if err := json.Unmarshal([]byte(get(t, "GET", p.admin+"/v1/status", "", "Authorization", p.token).body), &s); err != nil {
 		t.Fatal(err)
 	}
 	return s.Renderer.Renders
@@ -331,7 +332,13 @@ func TestPurge(t *testing.T) {
 	version.Store(1)
 	order := func(more string) (status int, body string) {
 		t.Helper()
-		res, err := http.Post(p.admin+"/v1/purges", "application/json", strings.NewReader(fmt.Sprintf(`{"site":%q,%s}`, app.URL, more)))
+		r, err := http.NewRequest("POST", p.admin+"/v1/purges", strings.NewReader(fmt.Sprintf(`{"site":%q,%s}`, app.URL, more)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", p.token)
+		res, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -347,7 +354,7 @@ func TestPurge(t *testing.T) {
 			t.Errorf("dry run of %s: got %d %s, want %d pages", purge, status, body, pages)
 		}
 	}
-	if status, body := order(`"tag":"of-a","hard":true`); status != http.StatusNoContent {
+	if status, body := order(`"tag":"of-a","hard":true`); status != http.StatusCreated {
 		t.Fatalf("purge: got %d %s", status, body)
 	}
 	got := get(t, "GET", p.router+"/"+app.URL+"/a", bot)
@@ -508,8 +515,8 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"Noindex: ", "Canonical elsewhere: the page says that it is " + app.URL + "/elsewhere", "Console errors: 1", "<pre>no luck</pre>",
 		`<p class="person">- a person only</p>`, `<p class="bot">&#43; a bot only</p>`, `<p class="both">  Both see this line`,
-		"{&#34;@type&#34;: &#34;Thing&#34;}", "Two faces", "<svg", `alt="The page in a browser" src="data:image/png;base64,iVBOR`,
-		`alt="The snapshot in a browser, with scripts off" src="data:image/png;base64,iVBOR`, "The page was taken because ",
+		"{&#34;@type&#34;: &#34;Thing&#34;}", "Two faces", "<svg", `alt="The page in a browser" src="data:image/jpeg;base64,/9j/`,
+		`alt="The snapshot in a browser, with scripts off" src="data:image/jpeg;base64,/9j/`, "The page was taken because ",
 	} {
 		if !strings.Contains(string(html), want) {
 			t.Errorf("the report lacks %q", want)
@@ -596,7 +603,7 @@ func TestServeKeepsSitemapWarm(t *testing.T) {
 			t.Fatalf("not warm: %+v", status)
 		}
 		time.Sleep(50 * time.Millisecond) // a pause between looks
-		if err := json.Unmarshal([]byte(get(t, "GET", p.admin+"/v1/status", "").body), &status); err != nil {
+		if err := json.Unmarshal([]byte(get(t, "GET", p.admin+"/v1/status", "", "Authorization", p.token).body), &status); err != nil {
 			t.Fatal(err)
 		}
 	}

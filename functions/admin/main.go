@@ -1,12 +1,14 @@
-// Admin is the Lambda function behind API Gateway, for operators. A schedule calls it
-// as well, to go over the sites' sitemaps.
+// Admin is the Lambda function behind API Gateway, for operators. Schedules call it as
+// well: to go over the sites' sitemaps and do jobs, and to merge statistics.
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"time"
 
@@ -15,11 +17,14 @@ import (
 	"github.com/stillpage/stillpage/internal/admin"
 	"github.com/stillpage/stillpage/internal/awsclients"
 	"github.com/stillpage/stillpage/internal/config"
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/dynamo"
 	"github.com/stillpage/stillpage/internal/egress"
+	"github.com/stillpage/stillpage/internal/insight"
 	"github.com/stillpage/stillpage/internal/lambdahttp"
 	"github.com/stillpage/stillpage/internal/lambdarender"
 	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/s3store"
 	"github.com/stillpage/stillpage/internal/sitemap"
 	"github.com/stillpage/stillpage/internal/sqsqueue"
 	"github.com/stillpage/stillpage/internal/warm"
@@ -29,7 +34,8 @@ import (
 var version = "dev"
 
 func main() {
-	cfg, err := config.ParseFunction(os.Getenv, "STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_QUEUE_URL", "STILLPAGE_SITES")
+	cfg, err := config.ParseFunction(os.Getenv,
+		"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES")
 	log := lambdahttp.Logger(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	if err != nil {
 		log.Error("admin cannot start", "err", err)
@@ -42,9 +48,12 @@ func main() {
 	a := newAdministration(cfg, log)
 	serve := lambdahttp.Serve(a.api().Handler(), nil, log)
 	handle := func(ctx context.Context, event json.RawMessage) (any, error) {
-		var schedule struct{ Warm bool } // the Input of template.yaml's schedule
-		if json.Unmarshal(event, &schedule) == nil && schedule.Warm {
+		var schedule struct{ Warm, Merge bool } // the Inputs of template.yaml's schedules
+		switch err := json.Unmarshal(event, &schedule); {
+		case err == nil && schedule.Warm:
 			return nil, a.warm(ctx)
+		case err == nil && schedule.Merge:
+			return nil, a.merge(ctx)
 		}
 		return serve(ctx, event)
 	}
@@ -56,24 +65,68 @@ type administration struct {
 	log     *slog.Logger
 	started time.Time
 	store   *dynamo.Store
-	config  *dynamo.Sites
+	records *dynamo.Records
 	sites   *prerender.SiteCache
-	purger  *prerender.Purger
+	plane   *control.Plane
+	maker   *lambdarender.Maker
+	queue   *sqsqueue.Queue
+	service *prerender.Service
 }
 
 func newAdministration(cfg config.Function, log *slog.Logger) *administration {
 	db := awsclients.DynamoDB()
 	a := &administration{
 		cfg: cfg, log: log, started: time.Now(),
-		store: &dynamo.Store{Client: db, Table: cfg.Table}, config: &dynamo.Sites{Client: db, Table: cfg.ConfigTable, Log: log},
+		// Operators look at what they have just done.
+		store:   &dynamo.Store{Client: db, Table: cfg.Table, Consistent: true, Bodies: &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket}},
+		records: &dynamo.Records{Client: db, Table: cfg.ConfigTable},
+		queue:   &sqsqueue.Queue{Client: awsclients.SQS(), URL: cfg.QueueURL, Message: func(p prerender.Page) any { return lambdarender.NewOrder(p, 0) }},
 	}
-	a.sites = &prerender.SiteCache{Store: a.config, Fixed: cfg.Sites, Log: log}
-	a.purger = &prerender.Purger{Store: a.config, Pages: a.store, Fixed: cfg.Sites}
+	a.sites = &prerender.SiteCache{Store: &control.Sites{Records: a.records, Log: log}, Fixed: cfg.Sites, Log: log}
+	a.plane = &control.Plane{Ledger: &control.Ledger{Records: a.records, Log: log}, Pages: a.store, Fixed: cfg.Sites}
+	a.maker = &lambdarender.Maker{Client: awsclients.Lambda(), Function: cfg.RenderFunction, Store: a.store}
+	a.service = &prerender.Service{Store: a.store, Leases: a.store, Maker: a.maker, Log: log}
 	return a
 }
 
 func (a *administration) api() *admin.API {
-	return &admin.API{Status: a.status, Purger: a.purger, Sites: a.config, Fixed: a.cfg.Sites, Log: a.log}
+	jobs := &warm.Scheduler{Plane: a.plane, Queue: a.queue, Renew: a.service.Renew, Log: a.log}
+	return &admin.API{
+		Status: a.status, Plane: a.plane, Principal: a.principal, Do: jobs.Do, Inspect: a.maker.Inspect,
+		RenderGB: float64(a.cfg.RenderMB) / 1024, Login: a.login(), Log: a.log,
+	}
+}
+
+// principal is whom API Gateway has let in.
+func (a *administration) principal(r *http.Request) (control.Principal, error) {
+	caller, ok := lambdahttp.CallerOf(r)
+	if !ok {
+		return control.Principal{}, admin.ErrNobody
+	}
+	if caller.ARN != "" {
+		return accessOr(a.cfg.Access, "*=admin").Principal(caller.ARN, caller.ARN), nil
+	}
+	name, names := control.Claims(caller.Claims, cmp.Or(a.cfg.JWTClaim, "cognito:groups"))
+	return accessOr(a.cfg.Access, "stillpage-admin=admin,stillpage-operator=operator,stillpage-viewer=viewer").Principal(name, names...), nil
+}
+
+// accessOr returns the rules, or if there are none, those that a text has.
+func accessOr(rules control.Access, otherwise string) control.Access {
+	if len(rules) > 0 {
+		return rules
+	}
+	rules, err := control.ParseAccess(otherwise)
+	if err != nil {
+		panic(err) // it is a constant
+	}
+	return rules
+}
+
+func (a *administration) login() admin.Login {
+	if a.cfg.JWTIssuer == "" {
+		return admin.Login{Mode: "iam"}
+	}
+	return admin.Login{Mode: "oidc", Issuer: a.cfg.JWTIssuer, ClientID: a.cfg.JWTAudience, Domain: a.cfg.LoginDomain}
 }
 
 func (a *administration) status() admin.Status {
@@ -82,7 +135,7 @@ func (a *administration) status() admin.Status {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	s.AddSites(ctx, a.sites, a.config)
+	s.AddSites(ctx, a.sites, a.plane)
 	if _, err := a.store.Get(ctx, "health"); err != nil && !errors.Is(err, prerender.ErrNotFound) {
 		s.Faults = append(s.Faults, err.Error())
 	}
@@ -90,30 +143,50 @@ func (a *administration) status() admin.Status {
 	return s
 }
 
-// warmReserve is what noting how far a run has come may take.
-const warmReserve = 10 * time.Second
+const (
+	// warmReserve is what noting how far a run has come may take.
+	warmReserve = 10 * time.Second
 
-// warm goes over the sitemaps until it is done or the function's time is up; the next
-// call goes on. Sitemaps are the site's, and may name any address: they are read by
-// the same way to the network as pages.
+	// warmLease is taken by one call at a time: the schedule is faster than a call may be
+	// slow.
+	warmLease = "schedule"
+)
+
+// warm goes over the sitemaps and does jobs until they are done or the function's time is
+// up; the next call goes on. Sitemaps are the site's, and may name any address: they are
+// read by the same way to the network as pages.
 func (a *administration) warm(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-warmReserve))
-		defer cancel()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(time.Minute)
 	}
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-warmReserve))
+	defer cancel()
+	lease, err := a.store.Acquire(ctx, warmLease, time.Until(deadline), "")
+	if errors.Is(err, prerender.ErrLeased) {
+		return nil // the call before is at it
+	}
+	if err != nil {
+		return err
+	}
+	defer a.store.Release(context.WithoutCancel(ctx), lease)
 	proxy, err := egress.Start(egress.Config{Policy: egress.Policy{Allow: a.cfg.EgressAllow}, Log: a.log})
 	if err != nil {
 		return err
 	}
 	defer proxy.Close()
-	queue := &sqsqueue.Queue{Client: awsclients.SQS(), URL: a.cfg.QueueURL, Message: func(p prerender.Page) any { return lambdarender.NewOrder(p, 0) }}
 	scheduler := &warm.Scheduler{
-		Sites: a.sites, Pages: a.store, Queue: queue, Runs: a.config, Client: proxy.Client(sitemap.Timeout), Log: a.log,
+		Sites: a.sites, Plane: a.plane, Queue: a.queue, Renew: a.service.Renew, Client: proxy.Client(sitemap.Timeout), Log: a.log,
 	}
 	if err := scheduler.Tick(ctx); err != nil {
-		a.log.ErrorContext(ctx, "sitemaps not done; the next call goes on", "err", err)
+		a.log.ErrorContext(ctx, "sitemaps or jobs not done; the next call goes on", "err", err)
 		return err
 	}
 	return nil
+}
+
+// merge makes one tally of what instances have counted in each hour that is over.
+func (a *administration) merge(ctx context.Context) error {
+	sites, err := a.sites.All(ctx)
+	return errors.Join(err, insight.MergeAll(ctx, a.records, sites, time.Now()))
 }

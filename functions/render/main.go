@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"maps"
 	"os"
@@ -15,11 +16,16 @@ import (
 	"github.com/stillpage/stillpage/internal/awsclients"
 	"github.com/stillpage/stillpage/internal/chrome"
 	"github.com/stillpage/stillpage/internal/config"
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/dynamo"
 	"github.com/stillpage/stillpage/internal/egress"
+	"github.com/stillpage/stillpage/internal/insight"
+	"github.com/stillpage/stillpage/internal/inspect"
 	"github.com/stillpage/stillpage/internal/lambdahttp"
 	"github.com/stillpage/stillpage/internal/lambdarender"
 	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/report"
+	"github.com/stillpage/stillpage/internal/router"
 	"github.com/stillpage/stillpage/internal/s3store"
 	"github.com/stillpage/stillpage/internal/xray"
 )
@@ -54,12 +60,24 @@ func run(cfg config.Function, log *slog.Logger) error {
 	}
 	warm(renderer, cfg.Sites, log)
 	db := awsclients.DynamoDB()
-	sites := &prerender.SiteCache{Store: &dynamo.Sites{Client: db, Table: cfg.ConfigTable, Log: log}, Fixed: cfg.Sites, Log: log}
+	records := &dynamo.Records{Client: db, Table: cfg.ConfigTable}
+	sites := &prerender.SiteCache{Store: &control.Sites{Records: records, Log: log}, Fixed: cfg.Sites, Log: log}
 	store := &dynamo.Store{Client: db, Table: cfg.Table, Consistent: true, Bodies: &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket}}
-	maker := xray.Maker{Maker: &prerender.Studio{Renderer: renderer, Store: store, Log: log}}
+	collector := &insight.Collector{Records: records, Instance: insight.NewInstance(), Log: log}
+	studio := &prerender.Studio{Renderer: renderer, Store: store, Log: log}
+	maker := insight.Maker{Maker: xray.Maker{Maker: studio}, Collector: collector, Reason: router.Reason}
 	service := &prerender.Service{Store: store, Leases: store, Limiter: store, Maker: maker, Log: log}
-	lambda.StartWithOptions(lambdarender.Serve(maker, service.Renew, sites, log), lambda.WithEnableSIGTERM(func() {
+	look := func(ctx context.Context, page prerender.Page) (*report.Report, error) {
+		return inspect.Page(ctx, renderer, page)
+	}
+	serve := lambdarender.Serve(maker, service.Renew, look, sites, log)
+	counted := func(ctx context.Context, event json.RawMessage) (any, error) {
+		defer collector.FlushIfDue(ctx)
+		return serve(ctx, event)
+	}
+	lambda.StartWithOptions(counted, lambda.WithEnableSIGTERM(func() {
 		log.Info("stopping")
+		collector.Flush(context.Background())
 		renderer.Close()
 		proxy.Close()
 	}))

@@ -13,7 +13,9 @@ import (
 
 	"github.com/stillpage/stillpage/internal/awsclients"
 	"github.com/stillpage/stillpage/internal/config"
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/dynamo"
+	"github.com/stillpage/stillpage/internal/insight"
 	"github.com/stillpage/stillpage/internal/lambdahttp"
 	"github.com/stillpage/stillpage/internal/lambdarender"
 	"github.com/stillpage/stillpage/internal/prerender"
@@ -51,7 +53,16 @@ func main() {
 	spill := func(ctx context.Context, gzipped []byte, header http.Header) (string, error) {
 		return bodies.Link(ctx, gzipped, header.Get("Content-Type"), linkLife)
 	}
-	sites := &prerender.SiteCache{Store: &dynamo.Sites{Client: db, Table: cfg.ConfigTable, Log: log}, Fixed: cfg.Sites, Log: log}
-	handler := &router.Handler{Sites: sites, Service: service, Token: cfg.Token, Log: log}
-	lambda.StartWithOptions(lambdahttp.Serve(handler, spill, log), lambda.WithEnableSIGTERM(func() { log.Info("stopping") }))
+	records := &dynamo.Records{Client: db, Table: cfg.ConfigTable}
+	sites := &prerender.SiteCache{Store: &control.Sites{Records: records, Log: log}, Fixed: cfg.Sites, Log: log}
+	collector := &insight.Collector{Records: records, Instance: insight.NewInstance(), Log: log}
+	handler := &router.Handler{Sites: sites, Service: service, Token: cfg.Token, Tokens: &control.TokenCache{Records: records}, Collector: collector, Log: log}
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r)
+		collector.FlushIfDue(r.Context())
+	})
+	lambda.StartWithOptions(lambdahttp.Serve(counted, spill, log), lambda.WithEnableSIGTERM(func() {
+		log.Info("stopping")
+		collector.Flush(context.Background())
+	}))
 }

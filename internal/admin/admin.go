@@ -1,5 +1,7 @@
-// Package admin serves operators: the state of the service, sites, purges. A console has
-// its place here.
+// Package admin serves operators: an API below /v1, which openapi.go describes, and the
+// console, a page for people that uses it. What can be done, and that it is in the audit,
+// is package control's business; this package asks who it is, reads what they want, and
+// writes what came of it.
 package admin
 
 import (
@@ -8,7 +10,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/report"
 )
 
 // Status is what GET /v1/status answers.
@@ -16,9 +20,9 @@ type Status struct {
 	Version       string    `json:"version"`
 	StartedAt     time.Time `json:"startedAt"`
 	UptimeSeconds int64     `json:"uptimeSeconds"`
-	Sites         []string  `json:"sites"`    // public origins
-	Pages         int       `json:"pages"`    // stored
-	Renderer      any       `json:"renderer"` // counts, see the renderer
+	Sites         []string  `json:"sites"`              // public origins
+	Pages         int       `json:"pages"`              // stored
+	Renderer      any       `json:"renderer,omitempty"` // counts, see the renderer
 	Healthy       bool      `json:"healthy"`
 	Faults        []string  `json:"faults"` // why not healthy
 
@@ -27,7 +31,7 @@ type Status struct {
 }
 
 // AddSites adds the sites and their last runs, or why they cannot be read.
-func (s *Status) AddSites(ctx context.Context, sites *prerender.SiteCache, runs prerender.WarmRuns) {
+func (s *Status) AddSites(ctx context.Context, sites *prerender.SiteCache, plane *control.Plane) {
 	all, err := sites.All(ctx)
 	s.fault(err)
 	s.Sites, s.Warming = []string{}, map[string]prerender.WarmRun{}
@@ -36,7 +40,7 @@ func (s *Status) AddSites(ctx context.Context, sites *prerender.SiteCache, runs 
 		if site.Warming == nil {
 			continue
 		}
-		run, err := runs.WarmRun(ctx, site.Origin.Host)
+		run, err := plane.Run(ctx, site.Origin.Host)
 		s.fault(err)
 		s.Warming[site.Origin.String()] = run
 	}
@@ -51,59 +55,138 @@ func (s *Status) fault(err error) {
 // API is what operators ask.
 type API struct {
 	Status func() Status // called for each request
-	Purger Purger
-	Sites  prerender.SiteStore
-	Fixed  prerender.SiteList // sites of flags or the template
-	Log    *slog.Logger
+	Plane  *control.Plane
+
+	// Principal says who asks. Its error is for the asker: why it is nobody. It is called
+	// for the routes that are not open to everybody.
+	Principal func(r *http.Request) (control.Principal, error)
+
+	// Do does a job at once; Began is told of one that others do.
+	Do    func(ctx context.Context, job *control.Job) error
+	Began func()
+
+	// Inspect renders a page and says what a person and a bot see.
+	Inspect func(ctx context.Context, page prerender.Page) (*report.Report, error)
+
+	// RenderGB is the memory of a render, for what it costs. Zero: DefaultRenderGB.
+	RenderGB float64
+
+	// Login is how people log in to the console.
+	Login Login
+
+	Log *slog.Logger
+
+	// Now is the clock of tickets and of what is forgotten. Nil means time.Now.
+	Now func() time.Time
 }
 
-// Handler serves
-//
-//	GET    /healthz          200, or 503 and the status's faults as text
-//	GET    /v1/status        Status
-//	GET    /v1/sites         {"sites": [{"origin": "https://www.example.com", "version": 3}]}
-//	GET    /v1/sites/{host}  the site, with its ETag
-//	PUT    /v1/sites/{host}  the same, with If-Match; answers what it changes
-//	DELETE /v1/sites/{host}  with If-Match; answers the same
-//	POST   /v1/purges        {"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false, "dryRun": false}
-//
-// With ?dryRun=true, nothing is done. What is wrong is answered as application/problem+json.
+// DefaultRenderGB is the template's default.
+const DefaultRenderGB = 2
+
+// Login is how people log in to the console.
+type Login struct {
+	Mode     string `json:"mode"` // "token", "oidc" (by Issuer), or "iam": not at all
+	Issuer   string `json:"issuer,omitempty"`
+	ClientID string `json:"clientId,omitempty"`
+	Domain   string `json:"domain,omitempty"` // of the pages of an issuer that has them elsewhere (Cognito)
+}
+
+// Handler serves all routes, the console among them. What is wrong is answered as
+// application/problem+json (RFC 9457).
 func (a *API) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", a.health)
-	mux.HandleFunc("GET /v1/status", a.status)
-	mux.HandleFunc("GET /v1/sites", a.listSites)
-	mux.HandleFunc("GET /v1/sites/{host}", a.getSite)
-	mux.HandleFunc("PUT /v1/sites/{host}", a.putSite)
-	mux.HandleFunc("DELETE /v1/sites/{host}", a.deleteSite)
-	mux.HandleFunc("POST /v1/purges", a.purge)
-	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, "there are GET /healthz, GET /v1/status, GET /v1/sites, GET, PUT and DELETE /v1/sites/{host}, and POST /v1/purges")
-	})
+	for _, route := range routes() {
+		mux.HandleFunc(route.method+" "+route.path, func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, route) })
+	}
+	mux.Handle("GET /{$}", a.console())
+	mux.Handle("GET /console/", a.console())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		if handler, pattern := mux.Handler(r); pattern == "" {
+			a.unrouted(w, r, handler)
+			return
+		}
 		mux.ServeHTTP(w, r)
 	})
 }
 
-func (a *API) health(w http.ResponseWriter, _ *http.Request) {
-	s := a.Status()
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if !s.Healthy {
-		w.WriteHeader(http.StatusServiceUnavailable)
+// unrouted answers what no route is for as a problem, with what the mux knows of it.
+func (a *API) unrouted(w http.ResponseWriter, r *http.Request, handler http.Handler) {
+	seen := &recorder{header: http.Header{}}
+	handler.ServeHTTP(seen, r)
+	if allow := seen.header.Get("Allow"); allow != "" {
+		w.Header().Set("Allow", allow)
+		write(w, problemf(http.StatusMethodNotAllowed, "%s is not one of the methods of %s: %s", r.Method, r.URL.Path, allow))
+		return
 	}
-	for _, fault := range s.Faults {
-		w.Write([]byte(fault + "\n"))
-	}
-	if s.Healthy {
-		w.Write([]byte("ok\n"))
+	write(w, problemf(http.StatusNotFound, "there is nothing at %s; GET /v1/openapi.json describes all that there is", r.URL.Path))
+}
+
+// recorder keeps what a handler answers.
+type recorder struct {
+	header http.Header
+	status int
+	body   []byte
+}
+
+func (r *recorder) Header() http.Header { return r.header }
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
 	}
 }
 
-func (a *API) status(w http.ResponseWriter, _ *http.Request) {
+func (r *recorder) Write(p []byte) (int, error) {
+	r.WriteHeader(http.StatusOK)
+	r.body = append(r.body, p...)
+	return len(p), nil
+}
+
+func (a *API) now() time.Time {
+	if a.Now != nil {
+		return a.Now()
+	}
+	return time.Now()
+}
+
+func health(a *API, c *call) error {
+	s := a.Status()
+	c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if !s.Healthy {
+		c.w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	for _, fault := range s.Faults {
+		c.w.Write([]byte(fault + "\n"))
+	}
+	if s.Healthy {
+		c.w.Write([]byte("ok\n"))
+	}
+	return nil
+}
+
+func status(a *API, c *call) error {
 	s := a.Status()
 	if s.Faults == nil {
 		s.Faults = []string{}
 	}
-	answer(w, http.StatusOK, s)
+	return c.answer(http.StatusOK, s)
+}
+
+// me is what GET /v1/me answers.
+type me struct {
+	control.Principal
+	Role control.Role `json:"role"` // the highest, for any site
+}
+
+func whoAmI(_ *API, c *call) error {
+	m := me{Principal: c.who}
+	for _, role := range []control.Role{control.Viewer, control.Operator, control.Admin} {
+		if c.who.Has(role) {
+			m.Role = role
+		}
+	}
+	return c.answer(http.StatusOK, m)
 }

@@ -5,13 +5,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"maps"
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/prerender"
@@ -26,56 +23,112 @@ type siteSummary struct {
 	Version int64            `json:"version"` // 0: it is not stored, and follows flags or the template
 }
 
+// siteList answers GET /v1/sites.
+type siteList struct {
+	Sites []siteSummary `json:"sites"` // ordered by host
+	Next  string        `json:"next,omitempty"`
+}
+
 // siteChange answers a dry run.
 type siteChange struct {
 	Changes []control.Change `json:"changes"`
 }
 
-func (a *API) listSites(w http.ResponseWriter, r *http.Request) {
-	stored, err := a.Sites.Sites(r.Context())
+// listSites merges those that are stored with those of flags or the template.
+func listSites(a *API, c *call) error {
+	limit, err := c.limit()
 	if err != nil {
-		a.storeFails(w, r, err)
-		return
+		return err
 	}
-	known := map[string]siteSummary{}
-	for host, site := range a.Fixed {
-		known[host] = siteSummary{Origin: site.Origin}
+	after, err := c.cursor()
+	if err != nil {
+		return err
 	}
-	for _, site := range stored {
-		known[site.Origin.Host] = siteSummary{site.Origin, site.Version}
+	search := strings.ToLower(c.query("q"))
+	fixed := []string{}
+	for host := range a.Plane.Fixed {
+		if host > after {
+			fixed = append(fixed, host)
+		}
 	}
-	list := []siteSummary{}
-	for _, host := range slices.Sorted(maps.Keys(known)) {
-		list = append(list, known[host])
+	slices.Sort(fixed)
+	list := siteList{Sites: []siteSummary{}}
+	add := func(host string, s siteSummary) bool {
+		if !c.who.May(control.Viewer, host) || !strings.Contains(host, search) {
+			return true
+		}
+		if len(list.Sites) == limit {
+			list.Next = newCursor(after)
+			return false
+		}
+		list.Sites, after = append(list.Sites, s), host
+		return true
 	}
-	answer(w, http.StatusOK, map[string]any{"sites": list})
+	more := true
+	addFixed := func(before string) {
+		for more && len(fixed) > 0 && (before == "" || fixed[0] < before) {
+			more = add(fixed[0], siteSummary{Origin: a.Plane.Fixed[fixed[0]].Origin})
+			fixed = fixed[1:]
+		}
+	}
+	err = a.Plane.Records.List(c.r.Context(), control.Range{Kind: control.SiteRecord, After: after, AtOnce: limit + 1}, func(record control.Record) bool {
+		var site struct{ Origin prerender.Origin }
+		if json.Unmarshal(record.Document, &site) != nil {
+			return true // the router's log has it
+		}
+		addFixed(record.ID)
+		if len(fixed) > 0 && fixed[0] == record.ID {
+			fixed = fixed[1:]
+		}
+		if more {
+			more = add(record.ID, siteSummary{site.Origin, record.Version})
+		}
+		return more
+	})
+	if err != nil {
+		return err
+	}
+	addFixed("")
+	return c.answer(http.StatusOK, list)
 }
 
 // getSite answers a site as its owner has written it, to be changed and sent back.
-func (a *API) getSite(w http.ResponseWriter, r *http.Request) {
-	site, ok := a.site(w, r)
-	if !ok {
-		return
+func getSite(a *API, c *call) error {
+	site, err := a.site(c)
+	if err != nil {
+		return err
 	}
-	w.Header().Set("ETag", etag(site))
+	c.w.Header().Set("ETag", etag(site))
 	site.Purges, site.Version = nil, 0
-	answer(w, http.StatusOK, site)
+	return c.answer(http.StatusOK, site)
+}
+
+// getEffective answers all that holds for a site, and its purges.
+func getEffective(a *API, c *call) error {
+	site, err := a.site(c)
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, a.Plane.Fixed.Complete(site))
 }
 
 // putSite stores a site in the place of the one that If-Match names.
-func (a *API) putSite(w http.ResponseWriter, r *http.Request) {
-	site, ok := a.readSite(w, r)
-	if ok {
-		a.change(w, r, site)
+func putSite(a *API, c *call) error {
+	site, err := a.readSite(c)
+	if err != nil {
+		return err
 	}
+	return a.change(c, site)
 }
 
 // deleteSite removes what is stored of a site. The purges of one that flags or the
 // template know stay: its pages do.
-func (a *API) deleteSite(w http.ResponseWriter, r *http.Request) {
-	if site, ok := a.site(w, r); ok {
-		a.change(w, r, prerender.Site{Origin: site.Origin})
+func deleteSite(a *API, c *call) error {
+	site, err := a.site(c)
+	if err != nil {
+		return err
 	}
+	return a.change(c, prerender.Site{Origin: site.Origin})
 }
 
 // changeAttempts: each is one purge at the same moment.
@@ -83,115 +136,108 @@ const changeAttempts = 10
 
 // change writes a site as its owner wants it, without its purges, or with DELETE
 // removes it, and answers what that changes.
-func (a *API) change(w http.ResponseWriter, r *http.Request, site prerender.Site) {
-	for attempt := 1; ; attempt++ {
-		old, known := a.siteOr(w, r, prerender.Site{Origin: site.Origin})
-		if !known || !a.isSame(w, r, old) {
-			return
+func (a *API) change(c *call, site prerender.Site) error {
+	var err error
+	for range changeAttempts {
+		var old prerender.Site
+		old, err = a.Plane.SiteOrFixed(c.r.Context(), site.Origin.Host)
+		if errors.Is(err, prerender.ErrSiteUnknown) {
+			old, err = prerender.Site{Origin: site.Origin}, nil
 		}
-		changes, err := control.Diff(a.inEffect(old), a.inEffect(site))
-		if err != nil {
-			a.storeFails(w, r, err)
-			return
-		}
-		status := http.StatusOK
-		if r.Method == http.MethodPut && old.Version == 0 {
-			status = http.StatusCreated
-		}
-		if isDryRun(r) {
-			answer(w, http.StatusOK, siteChange{append([]control.Change{}, changes...)})
-			return
-		}
-		site.Purges, site.Version = old.Purges, old.Version
-		_, isFixed := a.Fixed[site.Origin.Host]
-		if r.Method == http.MethodDelete && !(isFixed && len(old.Purges) > 0) {
-			err = a.Sites.DeleteSite(r.Context(), site.Origin.Host, site.Version)
-		} else {
-			site, err = a.Sites.PutSite(r.Context(), site)
-		}
-		if errors.Is(err, prerender.ErrConflict) && attempt < changeAttempts {
-			continue
+		if err == nil {
+			err = isSame(c, old)
 		}
 		if err != nil {
-			a.storeFails(w, r, err)
-			return
+			return err
 		}
-		a.Log.InfoContext(r.Context(), "site changed", "site", site.Origin, "method", r.Method, "changes", len(changes))
-		w.Header().Set("ETag", etag(site))
-		answer(w, status, siteChange{append([]control.Change{}, changes...)})
-		return
+		var changes []control.Change
+		changes, err = control.Diff(a.inEffect(old), a.inEffect(site))
+		if err != nil {
+			return err
+		}
+		change := siteChange{append([]control.Change{}, changes...)}
+		if c.isDryRun() {
+			return c.answer(http.StatusOK, change)
+		}
+		if site, err = a.store(c, old, site); !errors.Is(err, control.ErrConflict) {
+			if err != nil {
+				return err
+			}
+			c.w.Header().Set("ETag", etag(site))
+			if c.r.Method == http.MethodPut && old.Version == 0 {
+				return c.answer(http.StatusCreated, change)
+			}
+			return c.answer(http.StatusOK, change)
+		}
 	}
+	return err
+}
+
+// store puts a site in the place of an old one, or deletes that.
+func (a *API) store(c *call, old, site prerender.Site) (prerender.Site, error) {
+	ctx, host := c.r.Context(), site.Origin.Host
+	site.Purges = old.Purges
+	_, isFixed := a.Plane.Fixed[host]
+	switch {
+	case c.r.Method == http.MethodDelete && !(isFixed && len(old.Purges) > 0):
+		return prerender.Site{Origin: site.Origin}, a.Plane.DeleteSite(ctx, c.by(), old)
+	case c.r.Method == http.MethodDelete:
+		return a.Plane.PutSite(ctx, c.by(), "site.delete", old, site)
+	case old.Version == 0:
+		return a.Plane.PutSite(ctx, c.by(), "site.create", old, site)
+	}
+	return a.Plane.PutSite(ctx, c.by(), "site.update", old, site)
 }
 
 // inEffect is what holds for a site, by what is stored and what flags or the template
 // say beside.
 func (a *API) inEffect(site prerender.Site) prerender.Site {
-	site = a.Fixed.Complete(site)
+	site = a.Plane.Fixed.Complete(site)
 	site.Purges, site.Version = nil, 0
 	return site
 }
 
-// site finds the site that a path names, or answers 404.
-func (a *API) site(w http.ResponseWriter, r *http.Request) (prerender.Site, bool) {
-	site, ok := a.siteOr(w, r, prerender.Site{})
-	if ok && site.Origin.Host == "" {
-		refuse(w, http.StatusNotFound, fmt.Sprintf("there is no site %q; PUT makes one", r.PathValue("host")))
-		return site, false
-	}
-	return site, ok
-}
-
-// siteOr finds the site that a path names, or returns another.
-func (a *API) siteOr(w http.ResponseWriter, r *http.Request, other prerender.Site) (prerender.Site, bool) {
-	host, err := prerender.NormalizeHost("https", r.PathValue("host"))
+// site finds the site that a path names.
+func (a *API) site(c *call) (prerender.Site, error) {
+	host, err := prerender.NormalizeHost("https", c.r.PathValue("host"))
 	if err != nil {
-		refuse(w, http.StatusNotFound, err.Error())
-		return other, false
+		return prerender.Site{}, problemf(http.StatusNotFound, "%v", err)
 	}
-	site, err := prerender.StoredSite(r.Context(), a.Sites, host)
+	site, err := a.Plane.SiteOrFixed(c.r.Context(), host)
 	if errors.Is(err, prerender.ErrSiteUnknown) {
-		site, err = a.Fixed.Site(r.Context(), host)
+		return site, problemf(http.StatusNotFound, "there is no site %q; PUT makes one", host)
 	}
-	switch {
-	case errors.Is(err, prerender.ErrSiteUnknown):
-		return other, true
-	case err != nil:
-		a.storeFails(w, r, err)
-		return other, false
-	}
-	return site, true
+	return site, err
 }
 
 // readSite reads the site that was sent, whose host must be the path's.
-func (a *API) readSite(w http.ResponseWriter, r *http.Request) (prerender.Site, bool) {
-	document, ok := readJSON(w, r, maxSite)
-	if !ok {
-		return prerender.Site{}, false
+func (a *API) readSite(c *call) (prerender.Site, error) {
+	document, err := c.document(maxSite)
+	if err != nil {
+		return prerender.Site{}, err
 	}
 	site, faults := control.ParseSite(document)
 	if len(faults) > 0 {
-		refuse(w, http.StatusUnprocessableEntity, "the site is not stored, because of its faults; docs/serving.md describes what it may have", faults...)
-		return prerender.Site{}, false
+		p := problemf(http.StatusUnprocessableEntity, "the site is not stored, because of its faults; GET /v1/site.schema.json describes what it may have")
+		p.Faults = faults
+		return site, p
 	}
-	if host, err := prerender.NormalizeHost(site.Origin.Scheme, r.PathValue("host")); err != nil || host != site.Origin.Host {
-		refuse(w, http.StatusUnprocessableEntity, fmt.Sprintf("the path names %q, and the site's origin is %s", r.PathValue("host"), site.Origin))
-		return prerender.Site{}, false
+	if host, err := prerender.NormalizeHost(site.Origin.Scheme, c.r.PathValue("host")); err != nil || host != site.Origin.Host {
+		return site, problemf(http.StatusUnprocessableEntity, "the path names %q, and the site's origin is %s", c.r.PathValue("host"), site.Origin)
 	}
-	return site, true
+	return site, nil
 }
 
-// isSame says whether the request is about what is stored, or refuses it.
-func (a *API) isSame(w http.ResponseWriter, r *http.Request, site prerender.Site) bool {
-	given := r.Header.Get("If-Match")
+// isSame says whether the request is about what is stored.
+func isSame(c *call, site prerender.Site) error {
+	given := c.r.Header.Get("If-Match")
 	switch {
 	case given == etag(site), `"`+given+`"` == etag(site), given == "*" && site.Version != 0:
-		return true
+		return nil
 	case given == "":
-		refuse(w, http.StatusPreconditionRequired, `send If-Match with the ETag of what you have read, so that nobody's change is lost; that of a site which is not stored yet is "0"`)
-	default:
-		refuse(w, http.StatusPreconditionFailed, fmt.Sprintf("the site's ETag is %s and not %s: what you have read has changed; read it again", etag(site), given))
+		return problemf(http.StatusPreconditionRequired, `send If-Match with the ETag of what you have read, so that nobody's change is lost; that of a site which is not stored yet is "0"`)
 	}
-	return false
+	return problemf(http.StatusPreconditionFailed, "the site's ETag is %s and not %s: what you have read has changed; read it again", etag(site), given)
 }
 
 // etag is that of what the owner has written: purges do not change it.
@@ -203,27 +249,4 @@ func etag(site prerender.Site) string {
 	document, _ := json.Marshal(site) // it was stored as JSON
 	sum := sha256.Sum256(document)
 	return strconv.Quote(hex.EncodeToString(sum[:8]))
-}
-
-func isDryRun(r *http.Request) bool { return r.URL.Query().Get("dryRun") == "true" }
-
-// readJSON reads a body of the right type and of so many bytes at most, or refuses it. A
-// form of somebody else's page in an operator's browser can post, but not with this
-// type, unless it is asked first.
-func readJSON(w http.ResponseWriter, r *http.Request, most int64) ([]byte, bool) {
-	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media != "application/json" {
-		refuse(w, http.StatusUnsupportedMediaType, "the body must be application/json")
-		return nil, false
-	}
-	document, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
-	if err != nil {
-		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body cannot be read, or has more than %d bytes: %v", most, err))
-		return nil, false
-	}
-	return document, true
-}
-
-func (a *API) storeFails(w http.ResponseWriter, r *http.Request, err error) {
-	a.Log.ErrorContext(r.Context(), "the store fails", "method", r.Method, "path", r.URL.Path, "err", err)
-	refuse(w, http.StatusServiceUnavailable, "the store does not answer; the log says why")
 }

@@ -1,4 +1,4 @@
-// Package boltstore keeps snapshots and sites in one bbolt file, for `stillpage serve`.
+// Package boltstore keeps snapshots and records in one bbolt file, for `stillpage serve`.
 // It speaks the store's contract and nothing more; when a page is fresh or may
 // be kept is the core's business.
 package boltstore
@@ -24,11 +24,10 @@ import (
 // fileName is the store's file in the data directory.
 const fileName = "stillpage.db"
 
-// The buckets: pages by their keys, see encode; sites and their last runs by their
-// hosts, as JSON.
-var pagesBucket, sitesBucket, runsBucket = []byte("pages"), []byte("sites"), []byte("runs")
+// The buckets: pages by their keys, see encode, and records, see record.
+var pagesBucket, recordsBucket = []byte("pages"), []byte("records")
 
-// Store implements prerender.Store, prerender.SiteStore and prerender.WarmRuns.
+// Store implements prerender.Store.
 type Store struct {
 	db  *bbolt.DB
 	now func() time.Time
@@ -53,7 +52,7 @@ func Open(dir string) (*Store, error) {
 	// after a power cut.
 	db.NoSync = true
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{pagesBucket, sitesBucket, runsBucket} {
+		for _, name := range [][]byte{pagesBucket, recordsBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -167,8 +166,8 @@ func (s *Store) Delete(_ context.Context, keys ...prerender.Key) error {
 	return err
 }
 
-// Sweep deletes the pages that have expired, and says how many. It is for the file's
-// size: Get returns none of them.
+// Sweep deletes the pages and records that have expired, and says how many pages. It is
+// for the file's size: nothing returns any of them.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	now := s.now()
 	var expired []prerender.Key
@@ -184,7 +183,8 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("look for expired pages: %w", err)
 	}
-	return len(expired), s.Delete(ctx, expired...)
+	_, err = s.sweepRecords()
+	return len(expired), errors.Join(err, s.Delete(ctx, expired...))
 }
 
 // Pages counts the stored pages.

@@ -12,9 +12,16 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/stillpage/stillpage/internal/boltstore"
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/storetest"
 )
+
+// at is the records of a store with another clock.
+func at(s *boltstore.Store, now func() time.Time) control.Store {
+	boltstore.SetClock(s, now)
+	return s.Records()
+}
 
 func open(t *testing.T, dir string) *boltstore.Store {
 	t.Helper()
@@ -33,8 +40,7 @@ func TestContract(t *testing.T) {
 
 func TestSites(t *testing.T) {
 	t.Parallel()
-	storetest.RunSites(t, func(t *testing.T) prerender.SiteStore { return open(t, t.TempDir()) })
-	storetest.RunWarmRuns(t, func(t *testing.T) prerender.WarmRuns { return open(t, t.TempDir()) })
+	storetest.RunRecords(t, func(t *testing.T, now func() time.Time) control.Store { return at(open(t, t.TempDir()), now) })
 }
 
 func TestPagesSurviveARestart(t *testing.T) {

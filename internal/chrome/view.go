@@ -27,7 +27,7 @@ type View struct {
 	Meta       [][2]string `json:"meta"`       // name or property, and content
 	Links      [][2]string `json:"links"`      // rel (and hreflang) of the head's links, and address
 	Structured []string    `json:"structured"` // JSON-LD blocks
-	Screenshot []byte      `json:"-"`          // PNG of the whole page, up to tallestPicture
+	Screenshot []byte      `json:"-"`          // JPEG of the whole page, up to tallestPicture
 }
 
 const (
@@ -136,15 +136,19 @@ func (t *tab) view(ctx context.Context, p *process, target prerender.Page, snaps
 	return v, err
 }
 
-// picture takes a PNG of the page from its top.
+// pictureQuality of JPEGs: text is read well, and two pictures fit into a function's
+// answer, which PNGs do not.
+const pictureQuality = int64(80)
+
+// picture takes a JPEG of the page from its top.
 func (t *tab) picture(ctx context.Context) ([]byte, error) {
 	size, err := cdp.Call(ctx, t.target, page.GetLayoutMetrics, cdp.Empty{})
 	if err != nil {
 		return nil, fmt.Errorf("screenshot: %w", err)
 	}
-	yes := true
+	yes, quality := true, pictureQuality
 	shot, err := cdp.Call(ctx, t.target, page.CaptureScreenshot, page.CaptureScreenshotParams{
-		CaptureBeyondViewport: &yes,
+		Format: page.CaptureScreenshotFormatJpeg, Quality: &quality, CaptureBeyondViewport: &yes,
 		Clip: &page.Viewport{
 			Width: float64(size.CSSLayoutViewport.ClientWidth), Height: min(tallestPicture, size.CSSContentSize.Height), Scale: 1,
 		},

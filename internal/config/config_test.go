@@ -74,7 +74,6 @@ func TestFaults(t *testing.T) {
 		{[]string{"--origin", "http://127.0.0.1:8080"}, env(), []string{"this program itself"}},
 		{[]string{"--demo", "--listen", "0.0.0.0:80"}, env(), []string{"give --site URL"}},
 		{[]string{"--demo", "--router-listen", "0.0.0.0:80"}, env(), []string{"give --token"}},
-		{[]string{"--demo", "--admin-listen", "0.0.0.0:80"}, env(), []string{"use a loopback address"}},
 		{[]string{"--demo", "--token", "a", "--token", "b"}, env(), []string{"give it once"}},
 		{[]string{"--demo", "--nonsense"}, env(), []string{"-nonsense", "--help"}},
 		{[]string{"--demo=perhaps"}, env(), []string{"true or false"}},

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/prerender"
 )
 
@@ -22,6 +24,16 @@ type Function struct {
 	EgressAllow    []netip.Prefix
 	Token          string
 	LogLevel       slog.Level
+
+	// Who may do what at the admin API; see control.ParseAccess. Empty: whoever IAM lets in
+	// may do everything, and of those with a token the members of three groups.
+	Access   control.Access
+	JWTClaim string // that says what groups somebody is in
+
+	// How people log in to the console.
+	JWTIssuer, JWTAudience, LoginDomain string
+
+	RenderMB int // the render function's memory
 
 	Sitemaps  []string      // whose pages are made unasked
 	WarmEvery time.Duration // 0: the default
@@ -46,6 +58,12 @@ func functionVariables(f *Function) map[string]func(string) error {
 		"STILLPAGE_SITES":           f.parseSites,
 		"STILLPAGE_FRESH":           setDuration(&f.success.Fresh),
 		"STILLPAGE_STALE":           setDuration(&f.success.Stale),
+		"STILLPAGE_ACCESS":          f.parseAccess,
+		"STILLPAGE_JWT_CLAIM":       text(&f.JWTClaim),
+		"STILLPAGE_JWT_ISSUER":      text(&f.JWTIssuer),
+		"STILLPAGE_JWT_AUDIENCE":    text(&f.JWTAudience),
+		"STILLPAGE_LOGIN_DOMAIN":    text(&f.LoginDomain),
+		"STILLPAGE_RENDER_MB":       f.parseRenderMB,
 		"STILLPAGE_EGRESS_ALLOW":    each(f.addEgressAllow),
 		"STILLPAGE_WARM_EVERY":      setInterval(&f.WarmEvery),
 		"STILLPAGE_WARM_SITEMAP":    each(setURL(&f.Sitemaps)),
@@ -98,6 +116,16 @@ func each(set func(string) error) func(string) error {
 func (f *Function) addEgressAllow(part string) error {
 	prefix, err := parsePrefix(part)
 	f.EgressAllow = append(f.EgressAllow, prefix)
+	return err
+}
+
+func (f *Function) parseAccess(value string) (err error) {
+	f.Access, err = control.ParseAccess(value)
+	return err
+}
+
+func (f *Function) parseRenderMB(value string) (err error) {
+	f.RenderMB, err = strconv.Atoi(value)
 	return err
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +19,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/stillpage/stillpage/internal/awstest"
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/dynamo"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/s3store"
@@ -55,22 +58,11 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-func TestSites(t *testing.T) {
+func TestRecords(t *testing.T) {
 	t.Parallel()
-	storetest.RunSites(t, func(t *testing.T) prerender.SiteStore {
-		return &dynamo.Sites{Client: twoPerPage{awstest.DynamoDB(t)}, Table: awstest.ConfigTable(t)}
+	storetest.RunRecords(t, func(t *testing.T, now func() time.Time) control.Store {
+		return &dynamo.Records{Client: awstest.DynamoDB(t), Table: awstest.ConfigTable(t), Now: now}
 	})
-	storetest.RunWarmRuns(t, func(t *testing.T) prerender.WarmRuns {
-		return &dynamo.Sites{Client: awstest.DynamoDB(t), Table: awstest.ConfigTable(t)}
-	})
-}
-
-// twoPerPage is DynamoDB with little to give at a time.
-type twoPerPage struct{ *dynamodb.Client }
-
-func (c twoPerPage) Query(ctx context.Context, in *dynamodb.QueryInput, o ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
-	in.Limit = aws.Int32(2)
-	return c.Client.Query(ctx, in, o...)
 }
 
 // DynamoDB may do a part of a batch only.
@@ -148,18 +140,19 @@ func TestRefused(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			s := &dynamo.Store{Client: refusing{err: tt.err}, Table: "pages"}
-			sites := &dynamo.Sites{Client: refusing{err: tt.err}, Table: "pages"}
+			records := &dynamo.Records{Client: refusing{err: tt.err}, Table: "pages"}
 			_, getErr := s.Get(t.Context(), "k")
 			_, leaseErr := s.Acquire(t.Context(), "k", time.Second, "")
-			_, sitesErr := sites.Sites(t.Context())
-			_, siteErr := sites.PutSite(t.Context(), storetest.FullSite("a.example"))
+			listErr := records.List(t.Context(), control.Range{Kind: control.SiteRecord}, nil)
+			write := control.Write{Record: control.Record{Kind: control.SiteRecord, ID: "a.example"}, Any: true}
+			_, recordErr := records.Get(t.Context(), control.SiteRecord, "a.example")
 			for action, err := range map[string]error{
-				"dynamodb:GetItem": getErr, "dynamodb:UpdateItem": leaseErr, "dynamodb:Query": sitesErr,
-				"dynamodb:PutItem": s.Put(t.Context(), "k", storetest.Snapshot("a", 10)), "dynamodb:PutItem ": siteErr,
-				"dynamodb:BatchWriteItem": s.Delete(t.Context(), "k"), "dynamodb:DeleteItem": sites.DeleteSite(t.Context(), "a.example", 1),
+				"dynamodb:GetItem": getErr, "dynamodb:UpdateItem": leaseErr, "dynamodb:Query": listErr, "dynamodb:GetItem ": recordErr,
+				"dynamodb:PutItem": s.Put(t.Context(), "k", storetest.Snapshot("a", 10)), "dynamodb:PutItem ": records.Note(t.Context(), write.Record),
+				"dynamodb:BatchWriteItem": s.Delete(t.Context(), "k"), "dynamodb:TransactWriteItems": records.Write(t.Context(), write, write),
 			} {
 				wantText(t, err, strings.TrimSpace(action), "table pages", tt.want)
-				for _, wrong := range []error{prerender.ErrNotFound, prerender.ErrLeased, prerender.ErrSuperseded, prerender.ErrConflict} {
+				for _, wrong := range []error{prerender.ErrNotFound, prerender.ErrLeased, prerender.ErrSuperseded, control.ErrConflict} {
 					if errors.Is(err, wrong) {
 						t.Errorf("%s: %v is taken for %v", action, err, wrong)
 					}
@@ -173,6 +166,10 @@ func TestRefused(t *testing.T) {
 type refusing struct {
 	dynamo.Client
 	err error
+}
+
+func (c refusing) TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
+	return nil, c.err
 }
 
 func (c refusing) GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
@@ -254,14 +251,16 @@ func TestRetriesMeetTheirOwnSuccess(t *testing.T) {
 	if err := s.Put(t.Context(), "k", storetest.Snapshot("a", 10)); err != nil {
 		t.Errorf("Put: %v", err)
 	}
-	sites := &dynamo.Sites{Client: siteTwice{awstest.DynamoDB(t)}, Table: awstest.ConfigTable(t)}
-	site := storetest.FullSite("a.example")
-	for range 2 {
-		stored, err := sites.PutSite(t.Context(), site)
-		if err != nil || stored.Version <= site.Version {
-			t.Errorf("PutSite of version %d: got %d, %v", site.Version, stored.Version, err)
+	records := &dynamo.Records{Client: recordTwice{awstest.DynamoDB(t)}, Table: awstest.ConfigTable(t)}
+	ledger := &control.Ledger{Records: records, Log: slog.New(slog.DiscardHandler)}
+	for n := range int64(2) {
+		write := control.Write{Record: control.Record{Kind: control.SiteRecord, ID: "a", Version: n + 1, Document: []byte("1")}, Was: n}
+		if _, err := ledger.Commit(t.Context(), control.Event{Action: "test"}, write); err != nil {
+			t.Errorf("Commit of version %d: %v", n+1, err)
 		}
-		site = stored
+	}
+	if head, err := ledger.Head(t.Context()); err != nil || head.Number != 2 {
+		t.Errorf("two events: got %+v, %v", head, err)
 	}
 	lease, err := s.Acquire(t.Context(), "k", time.Minute, "")
 	if err != nil {
@@ -285,11 +284,15 @@ func (c twice) UpdateItem(ctx context.Context, in *dynamodb.UpdateItemInput, o .
 	return c.Client.UpdateItem(ctx, in, o...)
 }
 
-type siteTwice struct{ *dynamodb.Client }
+// recordTwice sends a transaction twice with one token, as the SDK does when it tries
+// again.
+type recordTwice struct{ *dynamodb.Client }
 
-func (c siteTwice) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
-	c.Client.PutItem(ctx, in, o...)
-	return c.Client.PutItem(ctx, in, o...)
+func (c recordTwice) TransactWriteItems(ctx context.Context, in *dynamodb.TransactWriteItemsInput, o ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
+	token := fmt.Sprintf("%x", rand.Uint64())
+	in.ClientRequestToken = &token
+	c.Client.TransactWriteItems(ctx, in, o...)
+	return c.Client.TransactWriteItems(ctx, in, o...)
 }
 
 // What a wrong installation looks like in the log.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdacontext"
+	"github.com/awslabs/aws-lambda-go-api-proxy/core"
 	"github.com/awslabs/aws-lambda-go-api-proxy/httpadapter"
 )
 
@@ -193,4 +194,25 @@ func (h withRequest) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h withRequest) WithGroup(name string) slog.Handler {
 	return withRequest{h.Handler.WithGroup(name)}
+}
+
+// Caller is who an API Gateway's authorizer has let in.
+type Caller struct {
+	ARN    string            // of one who has signed with AWS credentials
+	Claims map[string]string // of one who has shown a JSON Web Token; lists are like "[a b]"
+}
+
+// CallerOf returns who has sent a request. Nobody: the route has no authorizer.
+func CallerOf(r *http.Request) (Caller, bool) {
+	event, ok := core.GetAPIGatewayV2ContextFromContext(r.Context())
+	if !ok || event.Authorizer == nil {
+		return Caller{}, false
+	}
+	switch a := event.Authorizer; {
+	case a.IAM != nil && a.IAM.UserARN != "":
+		return Caller{ARN: a.IAM.UserARN}, true
+	case a.JWT != nil && len(a.JWT.Claims) > 0:
+		return Caller{Claims: a.JWT.Claims}, true
+	}
+	return Caller{}, false
 }

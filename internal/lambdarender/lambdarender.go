@@ -10,6 +10,7 @@
 //
 //	{"snapshot": {…, "gzip": "base64"}, "phases": [["navigate", 12.5], …]}
 //	{"snapshot": {…, "stored": true}}                 the body is too large, and in the store
+//	{"report": {…}}                                   of an order with "inspect": true
 //	{"fault": "busy", "text": "…"}                    one of faults
 package lambdarender
 
@@ -27,6 +28,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/report"
 )
 
 // maxInline is the longest compressed body in an answer: Lambda takes 6 MB of
@@ -48,6 +50,9 @@ type Order struct {
 	// ChangedAt and Unasked are the page's.
 	ChangedAt time.Time `json:"changedAt,omitzero"`
 	Unasked   bool      `json:"unasked,omitempty"`
+
+	// Inspect asks for a report on the page. Nothing is stored.
+	Inspect bool `json:"inspect,omitempty"`
 
 	// Milliseconds are what the router has left. Zero: as long as Lambda grants.
 	Milliseconds int64 `json:"ms,omitempty"`
@@ -84,8 +89,11 @@ func (o Order) Page(ctx context.Context, sites prerender.Sites) (prerender.Page,
 type answer struct {
 	Snapshot *snapshot `json:"snapshot,omitempty"`
 	Phases   []phase   `json:"phases,omitempty"`
-	Fault    string    `json:"fault,omitempty"`
-	Text     string    `json:"text,omitempty"`
+
+	Report *report.Report `json:"report,omitempty"`
+
+	Fault string `json:"fault,omitempty"`
+	Text  string `json:"text,omitempty"`
 }
 
 // snapshot is one on the wire. Stored: its body is left out, and in the store.
@@ -130,31 +138,9 @@ type Maker struct {
 
 // Make implements prerender.Maker.
 func (m *Maker) Make(ctx context.Context, page prerender.Page, fence int64) (*prerender.Snapshot, []prerender.Phase, error) {
-	order := NewOrder(page, fence)
-	if deadline, ok := ctx.Deadline(); ok {
-		order.Milliseconds = max(1, time.Until(deadline.Add(-handOver)).Milliseconds())
-	}
-	payload, err := json.Marshal(order)
+	a, err := m.order(ctx, page, NewOrder(page, fence))
 	if err != nil {
-		return nil, nil, fmt.Errorf("order %s: %w", page.URL, err)
-	}
-	out, err := m.Client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &m.Function, Payload: payload})
-	if err != nil {
-		return nil, nil, m.explain(page, err)
-	}
-	if out.FunctionError != nil {
-		return nil, nil, crash(page, out.Payload)
-	}
-	var a answer
-	if err := json.Unmarshal(out.Payload, &a); err != nil || a.Snapshot == nil && a.Fault == "" {
-		return nil, nil, fmt.Errorf("render %s: the render function's answer is no answer (%.200s): %w", page.URL, out.Payload, prerender.ErrRendererDown)
-	}
-	if a.Fault != "" {
-		fault, known := faults[a.Fault]
-		if !known {
-			fault = prerender.ErrRendererDown
-		}
-		return nil, nil, fmt.Errorf("render %s: %s: %w", page.URL, a.Text, fault)
+		return nil, nil, err
 	}
 	snap := &a.Snapshot.Snapshot
 	if a.Snapshot.Stored {
@@ -172,6 +158,44 @@ func (m *Maker) Make(ctx context.Context, page prerender.Page, fence int64) (*pr
 		phases = append(phases, prerender.Phase{Name: p.Name, Duration: time.Duration(p.MS * float64(time.Millisecond))})
 	}
 	return snap, phases, nil
+}
+
+// Inspect has a page rendered and reported on.
+func (m *Maker) Inspect(ctx context.Context, page prerender.Page) (*report.Report, error) {
+	order := NewOrder(page, 0)
+	order.Inspect = true
+	a, err := m.order(ctx, page, order)
+	return a.Report, err
+}
+
+// order invokes the function.
+func (m *Maker) order(ctx context.Context, page prerender.Page, order Order) (a answer, _ error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		order.Milliseconds = max(1, time.Until(deadline.Add(-handOver)).Milliseconds())
+	}
+	payload, err := json.Marshal(order)
+	if err != nil {
+		return a, fmt.Errorf("order %s: %w", page.URL, err)
+	}
+	out, err := m.Client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &m.Function, Payload: payload})
+	if err != nil {
+		return a, m.explain(page, err)
+	}
+	if out.FunctionError != nil {
+		return a, crash(page, out.Payload)
+	}
+	err = json.Unmarshal(out.Payload, &a)
+	if err != nil || a.Fault == "" && (order.Inspect && a.Report == nil || !order.Inspect && a.Snapshot == nil) {
+		return a, fmt.Errorf("render %s: the render function's answer is no answer (%.200s): %w", page.URL, out.Payload, prerender.ErrRendererDown)
+	}
+	if a.Fault != "" {
+		fault, known := faults[a.Fault]
+		if !known {
+			fault = prerender.ErrRendererDown
+		}
+		return a, fmt.Errorf("render %s: %s: %w", page.URL, a.Text, fault)
+	}
+	return a, nil
 }
 
 // explain translates the errors of an invocation, and says what an owner can do.
@@ -209,9 +233,12 @@ func crash(page prerender.Page, payload []byte) error {
 // Function is what aws-lambda-go runs.
 type Function func(ctx context.Context, event json.RawMessage) (any, error)
 
-// Serve makes a function of a Maker and the service that renews stale pages. Its
-// events are orders, and batches of SQS with an order a message.
-func Serve(maker prerender.Maker, renew func(context.Context, prerender.Page) error, sites prerender.Sites, log *slog.Logger) Function {
+// Inspector renders a page and reports on it.
+type Inspector func(ctx context.Context, page prerender.Page) (*report.Report, error)
+
+// Serve makes a function of a Maker, the service that renews stale pages, and who reports
+// on pages. Its events are orders, and batches of SQS with an order a message.
+func Serve(maker prerender.Maker, renew func(context.Context, prerender.Page) error, inspect Inspector, sites prerender.Sites, log *slog.Logger) Function {
 	return func(ctx context.Context, event json.RawMessage) (any, error) {
 		var batch batch
 		if err := json.Unmarshal(event, &batch); err == nil && len(batch.Records) > 0 {
@@ -230,6 +257,13 @@ func Serve(maker prerender.Maker, renew func(context.Context, prerender.Page) er
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, time.Duration(order.Milliseconds)*time.Millisecond)
 			defer cancel()
+		}
+		if order.Inspect {
+			r, err := inspect(ctx, page)
+			if err != nil {
+				return fault(err), nil
+			}
+			return answer{Report: r}, nil
 		}
 		snap, phases, err := maker.Make(ctx, page, order.Fence)
 		if err != nil {

@@ -76,7 +76,7 @@ func (f function) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...func(
 }
 
 func maker(t *testing.T, s *studio) *lambdarender.Maker {
-	return &lambdarender.Maker{Client: function(lambdarender.Serve(s, nil, sites(t), discard)), Function: "render"}
+	return &lambdarender.Maker{Client: function(lambdarender.Serve(s, nil, nil, sites(t), discard)), Function: "render"}
 }
 
 func TestOrderAndAnswer(t *testing.T) {
@@ -211,7 +211,7 @@ func TestBatch(t *testing.T) {
 		}
 		return nil
 	}
-	answer, err := lambdarender.Serve(&studio{}, renew, sites(t), discard)(t.Context(), event)
+	answer, err := lambdarender.Serve(&studio{}, renew, nil, sites(t), discard)(t.Context(), event)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func FuzzServe(f *testing.F) {
 	}
 	list := prerender.SiteList{"a.example": {Origin: origin}}
 	s := &studio{snap: &prerender.Snapshot{}}
-	serve := lambdarender.Serve(s, func(context.Context, prerender.Page) error { return nil }, list, discard)
+	serve := lambdarender.Serve(s, func(context.Context, prerender.Page) error { return nil }, nil, list, discard)
 	f.Fuzz(func(t *testing.T, event []byte) {
 		s.page = prerender.Page{}
 		if _, err := serve(t.Context(), event); err != nil {
@@ -256,13 +256,13 @@ func TestWhatComesAgain(t *testing.T) {
 		prerender.ErrOriginTimeout: false, prerender.ErrRenderTimeout: false, prerender.ErrContentRefused: false,
 	} {
 		renew := func(context.Context, prerender.Page) error { return err }
-		answer, _ := lambdarender.Serve(&studio{}, renew, sites(t), discard)(t.Context(), event)
+		answer, _ := lambdarender.Serve(&studio{}, renew, nil, sites(t), discard)(t.Context(), event)
 		if got := len(answer.(lambdarender.BatchAnswer).Failures) == 1; got != want {
 			t.Errorf("%v: comes again is %v, want %v", err, got, want)
 		}
 	}
 	renew := func(context.Context, prerender.Page) error { t.Error("renewed a page of no site"); return nil }
-	answer, _ := lambdarender.Serve(&studio{}, renew, downSites{}, discard)(t.Context(), event)
+	answer, _ := lambdarender.Serve(&studio{}, renew, nil, downSites{}, discard)(t.Context(), event)
 	if len(answer.(lambdarender.BatchAnswer).Failures) != 1 {
 		t.Error("a page was dropped because the sites could not be read")
 	}

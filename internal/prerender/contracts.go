@@ -29,23 +29,12 @@ type Store interface {
 	Delete(ctx context.Context, keys ...Key) error
 }
 
-// SiteStore keeps sites as their owners have configured them. Every
-// implementation passes package storetest.
+// SiteStore has the sites that their owners have configured (package control).
 //
 // It is safe for concurrent use.
 type SiteStore interface {
 	// Sites returns all of them, ordered by host.
 	Sites(ctx context.Context) ([]Site, error)
-
-	// PutSite stores a site in the place of the one with the same host. Its Version
-	// must be that one's, or 0 if there is none: otherwise somebody else has changed
-	// it meanwhile, and the error is ErrConflict. What is returned has the new Version:
-	// one more, or for a new site the microseconds since 1970.
-	PutSite(ctx context.Context, s Site) (Site, error)
-
-	// DeleteSite removes a site that still has the given version, or returns
-	// ErrConflict. One that is not there is no error.
-	DeleteSite(ctx context.Context, host string, version int64) error
 }
 
 // Leases see to it that a page is made once at a time, by however many machines.

@@ -21,9 +21,6 @@ var (
 	// ErrUnfinished: the page is still being made, and who asks does not wait longer.
 	ErrUnfinished = errors.New("page is still being made")
 
-	// ErrConflict: what is to be changed was changed by somebody else meanwhile.
-	ErrConflict = errors.New("changed by somebody else meanwhile")
-
 	// ErrSiteUnknown: the host is not one that this service renders.
 	ErrSiteUnknown = errors.New("site unknown")
 

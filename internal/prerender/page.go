@@ -108,6 +108,27 @@ func (s Site) Page(target string, v Viewer) (Page, error) {
 	return page, nil
 }
 
+// TargetOf returns the path and query of an address, if it is one of the site's.
+func TargetOf(site Site, address string) (string, bool) {
+	scheme, rest, ok := strings.Cut(address, "://")
+	if !ok || strings.ToLower(scheme) != site.Origin.Scheme {
+		return "", false
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	host, err := NormalizeHost(site.Origin.Scheme, rest[:end])
+	if err != nil || host != site.Origin.Host {
+		return "", false
+	}
+	target := rest[end:]
+	if !strings.HasPrefix(target, "/") {
+		target = "/" + target
+	}
+	return target, true
+}
+
 func validTarget(target string) error {
 	if !strings.HasPrefix(target, "/") {
 		return fmt.Errorf("path %q does not start with /: %w", target, ErrURLInvalid)

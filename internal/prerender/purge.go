@@ -1,8 +1,6 @@
 package prerender
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -69,80 +67,13 @@ func (s Site) WithPurge(p Purge, now time.Time) (Site, error) {
 	return s, nil
 }
 
-// Purger adds purges to stored sites.
-type Purger struct {
-	Store SiteStore
-
-	// Pages are what Count looks at.
-	Pages Store
-
-	// Fixed are sites that need no store. One that is purged is stored from then on.
-	Fixed SiteList
-
-	// Now is the clock that dates purges. Nil means time.Now.
-	Now func() time.Time
-}
-
-// Purge has pages of the site with this host made again; see Purge.Hard. Instances
-// notice within DefaultSiteAge.
-func (p *Purger) Purge(ctx context.Context, host string, purge Purge) error {
-	const attempts = 10 // each is one change by somebody else at the same moment
-	var err error
-	for range attempts {
-		var site Site
-		if site, err = p.site(ctx, host); err != nil {
-			return err
-		}
-		if site, err = site.WithPurge(purge, p.now()); err != nil {
-			return err
-		}
-		if _, err = p.Store.PutSite(ctx, site); !errors.Is(err, ErrConflict) {
-			return err
-		}
-	}
-	return err
-}
-
-// site returns the stored site, or a new one without settings, so that it goes on
-// following the fixed one.
-func (p *Purger) site(ctx context.Context, host string) (Site, error) {
-	site, err := StoredSite(ctx, p.Store, host)
-	if !errors.Is(err, ErrSiteUnknown) {
-		return site, err
-	}
-	fixed, err := p.Fixed.Site(ctx, host)
-	return Site{Origin: fixed.Origin}, err
-}
-
-func (p *Purger) now() time.Time { return clock(p.Now) }
-
-// Count says how many stored pages a purge would hit now. When the context ends
-// before all were looked at, it is how many of those, and the context's error.
-func (p *Purger) Count(ctx context.Context, host string, purge Purge) (int, error) {
-	site, err := p.site(ctx, host)
-	if err != nil {
-		return 0, err
-	}
-	if site, err = site.WithPurge(purge, p.now()); err != nil {
-		return 0, err
-	}
-	purge, n := site.Purges[len(site.Purges)-1], 0
-	err = p.Pages.List(ctx, site.Origin, "", func(l Listed) bool {
-		if purge.hits(l) {
-			n++
-		}
-		return true
-	})
-	return n, err
-}
-
 // hits says whether a snapshot was purged.
 func (p Purge) hits(l Listed) bool {
-	return l.SiteVersion < p.Version && (p.Path == "" || matchPattern(p.Path, l.Key.Path())) && (p.Tag == "" || slices.Contains(l.Tags, p.Tag))
+	return l.SiteVersion < p.Version && (p.Path == "" || MatchPattern(p.Path, l.Key.Path())) && (p.Tag == "" || slices.Contains(l.Tags, p.Tag))
 }
 
-// freshness tells what may be done with a snapshot of the page now.
-func (p Page) freshness(snap *Snapshot, now time.Time) Freshness {
+// Freshness tells what may be done with a snapshot of the page now.
+func (p Page) Freshness(snap *Snapshot, now time.Time) Freshness {
 	f := snap.Freshness(p.Rule.Lifetime(snap.Status, snap.Header), now)
 	if snap.RenderedAt.Before(p.ChangedAt) || p.unnoticed(snap, now) {
 		f = min(f, Stale)

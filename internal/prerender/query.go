@@ -51,5 +51,5 @@ func (r QueryRule) keeps(name string) bool {
 }
 
 func matchesAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return matchPattern(p, name) })
+	return slices.ContainsFunc(patterns, func(p string) bool { return MatchPattern(p, name) })
 }

@@ -168,7 +168,7 @@ func (s *Service) lookup(ctx context.Context, page Page) (*Snapshot, Freshness) 
 		s.log().ErrorContext(ctx, "store does not answer; rendering instead", "key", page.Key, "err", err)
 		return nil, Expired
 	}
-	return snap, page.freshness(snap, s.now())
+	return snap, page.Freshness(snap, s.now())
 }
 
 func (s *Service) renewLater(ctx context.Context, page Page) {

@@ -69,7 +69,7 @@ type Rule struct {
 func (s *Site) rule(path string) Rule {
 	said := s.Settings
 	for _, p := range s.Paths {
-		if matchPattern(p.Path, path) {
+		if MatchPattern(p.Path, path) {
 			said = p.Settings.or(s.Settings)
 			break
 		}
@@ -106,9 +106,9 @@ func value[T any](p *T) (v T) {
 	return v
 }
 
-// matchPattern says whether a pattern fits a path or a name, in time proportional to the
+// MatchPattern says whether a pattern fits a path or a name, in time proportional to the
 // product of their lengths at worst.
-func matchPattern(pattern, path string) bool {
+func MatchPattern(pattern, path string) bool {
 	first, rest, hasStar := strings.Cut(pattern, "*")
 	path, ok := strings.CutPrefix(path, first)
 	if !ok || !hasStar {

@@ -51,20 +51,6 @@ func (l SiteList) Complete(stored Site) Site {
 	return stored
 }
 
-// StoredSite returns the site of a host as it is stored, or ErrSiteUnknown.
-func StoredSite(ctx context.Context, store SiteStore, host string) (Site, error) {
-	stored, err := store.Sites(ctx)
-	if err != nil {
-		return Site{}, err
-	}
-	for _, site := range stored {
-		if site.Origin.Host == host {
-			return site, nil
-		}
-	}
-	return Site{}, fmt.Errorf("host %q: %w", host, ErrSiteUnknown)
-}
-
 // SiteCache is Sites on a SiteStore. It keeps a copy of all sites, so that a
 // request costs no read of them.
 //

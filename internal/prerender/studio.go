@@ -92,7 +92,7 @@ func (s *Studio) admit(ctx context.Context, page Page, rendering *Rendering, sna
 // good returns the stored page. ErrNotFound: there is none, or it is not worth keeping.
 func (s *Studio) good(ctx context.Context, page Page) (*Snapshot, error) {
 	old, err := s.Store.Get(ctx, page.Key)
-	if err == nil && (old.Status >= 500 || page.freshness(old, s.now()) == Expired) {
+	if err == nil && (old.Status >= 500 || page.Freshness(old, s.now()) == Expired) {
 		err = ErrNotFound
 	}
 	return old, err

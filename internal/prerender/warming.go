@@ -2,12 +2,12 @@ package prerender
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -56,9 +56,9 @@ func (w *WarmRule) idle() time.Duration {
 	return cmp.Or(time.Duration(w.Idle), DefaultIdle)
 }
 
-// Interval is the time between two pages that are queued.
+// Interval is the time between two pages that are queued. A nil rule has the default.
 func (w *WarmRule) Interval() time.Duration {
-	return Rate{PerMinute: cmp.Or(w.PerMinute, DefaultWarmRate)}.Interval()
+	return Rate{PerMinute: cmp.Or(value(w).PerMinute, DefaultWarmRate)}.Interval()
 }
 
 // WithSitemaps returns a list whose sites have those sitemaps that are at their own
@@ -84,6 +84,22 @@ func (l SiteList) WithSitemaps(every time.Duration, addresses ...string) (SiteLi
 		with[host] = site
 	}
 	return with, errors.Join(errs...)
+}
+
+// PageOf returns the page that is stored under a key of the site. The error wraps
+// ErrURLInvalid.
+func (s Site) PageOf(key Key) (Page, error) {
+	address, viewer, _ := strings.Cut(string(key), " ")
+	device, language, _ := strings.Cut(viewer, " ")
+	target, ok := strings.CutPrefix(address, s.Origin.String())
+	if !ok {
+		return Page{}, fmt.Errorf("page %q is not of %s: %w", key, s.Origin, ErrURLInvalid)
+	}
+	page, err := s.Page(target, Viewer{Device: Device(device), AcceptLanguage: language})
+	if err == nil && page.Key != key {
+		err = fmt.Errorf("page %q has another key by the site's settings now: %w", key, ErrURLInvalid)
+	}
+	return page, err
 }
 
 // Variants returns all pages that a target stands for: one for each device and
@@ -129,17 +145,6 @@ type WarmRun struct {
 	Faults []string       `json:"faults,omitempty"` // of sitemaps and entries, the first ones
 }
 
-// WarmRuns keeps the last run of each site. Every implementation passes package
-// storetest.
-//
-// It is safe for concurrent use.
-type WarmRuns interface {
-	// WarmRun returns the last run of the site with a host; the zero one if there was none.
-	WarmRun(ctx context.Context, host string) (WarmRun, error)
-
-	PutWarmRun(ctx context.Context, host string, run WarmRun) error
-}
-
 // Due says whether a run is to begin, or to go on, and returns it.
 func (w *WarmRule) Due(last WarmRun, now time.Time) (WarmRun, bool) {
 	switch {
@@ -161,6 +166,9 @@ const (
 	Warm    Warmth = "fresh"   // nothing to do
 	Idle    Warmth = "idle"    // nobody has asked for it
 	Foreign Warmth = "foreign" // it is not the site's
+
+	Made    Warmth = "made"    // by a job that does not queue
+	Deleted Warmth = "deleted" // by a job
 )
 
 // Warmth decides what a run makes of a page of which a snapshot like this is stored. One

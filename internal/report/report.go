@@ -25,7 +25,7 @@ type Report struct {
 	Header      http.Header
 	Partial     string // what the page was waiting for; empty: it is complete
 	Ended       string // why the page was taken when it was
-	HTMLBytes   int
+	HTML        []byte
 	Person, Bot View
 	Phases      []Phase
 	Requests    []Request
@@ -35,7 +35,7 @@ type Report struct {
 
 // View is what a browser shows.
 type View struct {
-	PNG        []byte
+	Picture    []byte // JPEG
 	Text       string // a line a block
 	Meta       [][2]string
 	Links      [][2]string
@@ -61,8 +61,8 @@ type Request struct {
 var page string
 
 var tmpl = template.Must(template.New("report").Funcs(template.FuncMap{
-	"png": func(b []byte) template.URL {
-		return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b))
+	"picture": func(b []byte) template.URL {
+		return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(b))
 	},
 	"ms": func(d time.Duration) string { return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond)) },
 }).Parse(page))

@@ -16,7 +16,7 @@ import (
 func fine() report.Report {
 	text := strings.Repeat("A line of text that is long enough.\n", 5)
 	view := report.View{
-		PNG: []byte("picture"), Text: text, Meta: [][2]string{{"title", "Fine"}},
+		Picture: []byte("picture"), Text: text, Meta: [][2]string{{"title", "Fine"}},
 		Links: [][2]string{{"canonical", "https://shop.example/a/"}},
 	}
 	return report.Report{
@@ -99,7 +99,7 @@ func TestWrite(t *testing.T) {
 			t.Errorf("the report has %q", s)
 		}
 	}
-	for _, s := range []string{"data:image/png;base64,", "&lt;script&gt;alert(1)", "net::ERR_FAILED", `<rect class="failed"`, "navigate"} {
+	for _, s := range []string{"data:image/jpeg;base64,", "&lt;script&gt;alert(1)", "net::ERR_FAILED", `<rect class="failed"`, "navigate"} {
 		if !strings.Contains(html, s) {
 			t.Errorf("the report lacks %q", s)
 		}

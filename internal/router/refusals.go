@@ -12,6 +12,7 @@ var (
 	errMethod     = errors.New("only GET and HEAD are answered")
 	errNoToken    = errors.New("the X-Prerender-Token header is missing")
 	errWrongToken = errors.New("the X-Prerender-Token is not valid")
+	errOtherSite  = errors.New("the X-Prerender-Token is for other sites")
 	errSiteFails  = errors.New("the site itself answers an error")
 	errPlainApp   = errors.New("the site gives agents of this kind its app")
 	errRefused    = errors.New("the site gives agents of this kind nothing")
@@ -47,6 +48,7 @@ var refusals = []refusal{
 	{errMethod, http.StatusMethodNotAllowed, "method-not-allowed", 0},
 	{errNoToken, http.StatusForbidden, "token-missing", 0},
 	{errWrongToken, http.StatusUnauthorized, "token-invalid", 0},
+	{errOtherSite, http.StatusUnauthorized, "token-invalid", 0},
 	{errSiteFails, http.StatusServiceUnavailable, "origin-error", time.Minute},
 	{errPlainApp, http.StatusForbidden, "plain-app", 0},
 	{errRefused, http.StatusUnauthorized, "agent-refused", 0}, // from 403, CloudFront would go on to the app

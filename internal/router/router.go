@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stillpage/stillpage/internal/control"
+	"github.com/stillpage/stillpage/internal/insight"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/useragent"
 )
@@ -42,21 +45,34 @@ type Handler struct {
 	// Token is what integrations send as X-Prerender-Token. Empty: none is asked for.
 	Token string
 
+	// Tokens are others that they may send. Nil: there are none.
+	Tokens Tokens
+
+	// Collector counts requests. Nil: they are not counted.
+	Collector *insight.Collector
+
 	// Log gets one line a request. Nil means slog.Default().
 	Log *slog.Logger
+}
+
+// Tokens knows which tokens are good.
+type Tokens interface {
+	// Check returns the token with a text, or control.ErrTokenUnknown or
+	// control.ErrTokenExpired.
+	Check(ctx context.Context, text string) (control.Token, error)
 }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	agent, _ := useragent.Lookup(r.UserAgent())
-	page, err := h.page(r)
+	page, token, err := h.page(r)
 	if err == nil {
 		err = allowed(page.Rule.Agents[string(agent.Purpose)])
 	}
 	var answer *prerender.Answer
 	if err == nil {
-		answer, err = h.Service.Answer(r.Context(), prerender.Request{Page: page, Client: client(r), Token: token(r), Patience: patience(agent)})
+		answer, err = h.Service.Answer(r.Context(), prerender.Request{Page: page, Client: client(r), Token: token, Patience: patience(agent)})
 	}
 	if err == nil && isEdge(r) && answer.Expires.IsZero() && (answer.Status == 500 || answer.Status == 502 || answer.Status == 504) {
 		err = fmt.Errorf("status %d: %w", answer.Status, errSiteFails) // CloudFront would ask the app, and get the same
@@ -68,8 +84,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		plainApp := page.Rule.Failure.PlainApp || agent.Purpose == useragent.Preview
 		h.refuse(w, r, plainApp, err)
 	}
+	h.count(page, agent, answer, err, time.Since(start))
 	h.log(r, agent, answer, err, time.Since(start))
 }
+
+// count is for the owner's statistics. A client that has hung up is no refusal.
+func (h *Handler) count(page prerender.Page, agent useragent.Agent, a *prerender.Answer, err error, took time.Duration) {
+	r := insight.Request{Host: page.Site.Origin.Host, Agent: agent.Name, Purpose: string(agent.Purpose), Took: took}
+	if err != nil {
+		r.Cache, r.Reason = "refused", Reason(err)
+	} else {
+		r.Cache, r.Bytes = string(a.Source), int64(len(a.Gzip))
+	}
+	h.Collector.Request(r)
+}
+
+// Reason is why there is no page, as in X-Stillpage-Reason.
+func Reason(err error) string { return refusalOf(err).reason }
 
 func allowed(policy prerender.Policy) error {
 	switch policy {
@@ -81,26 +112,32 @@ func allowed(policy prerender.Policy) error {
 	return nil
 }
 
-// page reads which page is asked for, and whether by somebody who may.
-func (h *Handler) page(r *http.Request) (none prerender.Page, _ error) {
+// page reads which page is asked for, and whether by somebody who may: an integration's
+// token has a name.
+func (h *Handler) page(r *http.Request) (page prerender.Page, token string, _ error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return none, errMethod
+		return page, "", errMethod
 	}
-	if err := h.authorize(r); err != nil {
-		return none, err
+	may, token, err := h.authorize(r)
+	if err != nil {
+		return page, "", err
 	}
 	if useragent.IsOwn(r.UserAgent()) || r.Header.Get("X-Prerender") != "" {
-		return none, prerender.ErrLoop
+		return page, "", prerender.ErrLoop
 	}
 	t, err := parseTarget(r)
 	if err != nil {
-		return none, err
+		return page, "", err
 	}
 	site, err := h.site(r.Context(), t.host)
 	if err != nil {
-		return none, err
+		return page, "", err
 	}
-	return site.Page(t.path, prerender.Viewer{Device: device(r), AcceptLanguage: strings.Join(r.Header.Values("Accept-Language"), ",")})
+	if !may(site.Origin.Host) {
+		return page, "", errOtherSite
+	}
+	page, err = site.Page(t.path, prerender.Viewer{Device: device(r), AcceptLanguage: strings.Join(r.Header.Values("Accept-Language"), ",")})
+	return page, token, err
 }
 
 // previewPatience is how long link previews wait: many of their agents give up
@@ -132,17 +169,35 @@ func (h *Handler) site(ctx context.Context, host string) (prerender.Site, error)
 	return prerender.Site{}, lastErr
 }
 
-func (h *Handler) authorize(r *http.Request) error {
-	token := r.Header.Get("X-Prerender-Token")
+// authorize says for which sites a request may ask, and names the token that it shows.
+func (h *Handler) authorize(r *http.Request) (may func(host string) bool, name string, _ error) {
+	all := func(string) bool { return true }
+	text := r.Header.Get("X-Prerender-Token")
 	switch {
-	case h.Token == "":
-		return nil
-	case token == "":
-		return errNoToken
-	case subtle.ConstantTimeCompare([]byte(token), []byte(h.Token)) == 0:
-		return errWrongToken
+	case h.Token != "" && text == "":
+		return nil, "", errNoToken
+	case isEdge(r) && h.Token == "", text == "":
+		return all, "", nil
+	case h.Token != "" && subtle.ConstantTimeCompare([]byte(text), []byte(h.Token)) == 1:
+		if isEdge(r) { // it speaks for clients that it names
+			return all, "", nil
+		}
+		return all, "integrations", nil
 	}
-	return nil
+	var token control.Token
+	err := control.ErrTokenUnknown
+	if h.Tokens != nil {
+		token, err = h.Tokens.Check(r.Context(), text)
+	}
+	switch {
+	case err == nil && token.Use == control.Integration:
+		return token.MayRender, "token " + token.ID, nil
+	case h.Token == "":
+		return all, "integrations", nil // none is asked for
+	case err == nil, errors.Is(err, control.ErrTokenUnknown), errors.Is(err, control.ErrTokenExpired):
+		return nil, "", errWrongToken
+	}
+	return nil, "", fmt.Errorf("%w: tokens: %w", prerender.ErrSitesDown, err)
 }
 
 func device(r *http.Request) prerender.Device {

@@ -39,14 +39,6 @@ func client(r *http.Request) string {
 	return network.String()
 }
 
-// token names what an integration has shown. There is one token for all of them.
-func token(r *http.Request) string {
-	if isEdge(r) || r.Header.Get("X-Prerender-Token") == "" {
-		return ""
-	}
-	return "integrations"
-}
-
 // target is the page that a request names.
 type target struct {
 	host string // as given, with a port if there was one

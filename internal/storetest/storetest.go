@@ -1,6 +1,6 @@
-// Package storetest is the contracts of prerender.Store, Leases and SiteStore as
-// test suites. Every
-// store runs it against the real database that it speaks to.
+// Package storetest is the contracts of prerender.Store, Leases and Limiter, and of
+// control.Store, as test suites. Every store runs them against the real database that it
+// speaks to.
 package storetest
 
 import (
@@ -158,57 +158,6 @@ func RunLeases(t *testing.T, open func(t *testing.T, now func() time.Time) prere
 	})
 }
 
-// RunSites tests the site stores that open makes. Each call of open returns an
-// empty one.
-func RunSites(t *testing.T, open func(t *testing.T) prerender.SiteStore) {
-	for name, test := range map[string]func(*testing.T, prerender.SiteStore){
-		"sites come back":           sitesComeBack,
-		"a lost update is refused":  siteVersions,
-		"one of many changes wins":  siteRaces,
-		"sites: more than one page": manySites,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, open(t))
-		})
-	}
-}
-
-// RunWarmRuns tests the stores of runs that open makes.
-func RunWarmRuns(t *testing.T, open func(t *testing.T) prerender.WarmRuns) {
-	t.Run("runs come back", func(t *testing.T) {
-		t.Parallel()
-		s := open(t)
-		want := func(host string, want prerender.WarmRun) {
-			t.Helper()
-			got, err := s.WarmRun(t.Context(), host)
-			if err != nil {
-				t.Fatalf("WarmRun: %v", err)
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("WarmRun of %s (-want +got):\n%s", host, diff)
-			}
-		}
-		put := func(host string, run prerender.WarmRun) {
-			t.Helper()
-			if err := s.PutWarmRun(t.Context(), host, run); err != nil {
-				t.Fatalf("PutWarmRun: %v", err)
-			}
-		}
-		run := prerender.WarmRun{
-			Began: inAnHour, Ended: inAnHour.Add(time.Second), Entries: 1, Attempts: 2,
-			Pages: map[prerender.Warmth]int{prerender.Queued: 3}, Faults: []string{"fault"},
-		}
-		want("a.example", prerender.WarmRun{})
-		put("a.example", run)
-		put("a.example", run)
-		put("b.example", prerender.WarmRun{Began: inAnHour})
-		want("a.example", run)
-		want("b.example", prerender.WarmRun{Began: inAnHour})
-		want("c.example", prerender.WarmRun{})
-	})
-}
-
 // RunLimiter tests the limiters that open makes, whose clock is now.
 func RunLimiter(t *testing.T, open func(t *testing.T, now func() time.Time) prerender.Limiter) {
 	runRates(t, open)
@@ -359,102 +308,6 @@ func FullSite(host string) prerender.Site {
 		},
 		Warming: &prerender.WarmRule{Sitemaps: []string{"https://a.example/sitemap.xml"}, Every: prerender.Duration(time.Hour), Idle: prerender.Duration(2 * time.Hour), PerMinute: 3},
 		Purges:  []prerender.Purge{{Path: "/a*", Tag: "t", Hard: true, Version: 3, At: inAnHour}, {Version: 4, At: inAnHour}},
-	}
-}
-
-func sitesComeBack(t *testing.T, s prerender.SiteStore) {
-	wantSites(t, s)
-	b := putSite(t, s, FullSite("b.example"))
-	a := putSite(t, s, prerender.Site{Origin: prerender.Origin{Scheme: "http", Host: "a.example:8080"}})
-	wantSites(t, s, a, b)
-	for range 2 { // the second finds nothing, which is no error
-		if err := s.DeleteSite(t.Context(), "a.example:8080", a.Version); err != nil {
-			t.Errorf("DeleteSite: %v", err)
-		}
-	}
-	wantSites(t, s, b)
-}
-
-func siteVersions(t *testing.T, s prerender.SiteStore) {
-	first := putSite(t, s, FullSite("a.example"))
-	changed := first
-	changed.Vary = nil
-	second := putSite(t, s, changed)
-	if first.Version == 0 || second.Version <= first.Version {
-		t.Errorf("versions: got %d, then %d, want them to go up from above 0", first.Version, second.Version)
-	}
-	// A site that was deleted and comes back goes on above: pages remember its version.
-	gone := putSite(t, s, FullSite("gone.example"))
-	if err := s.DeleteSite(t.Context(), "gone.example", gone.Version); err != nil {
-		t.Fatal(err)
-	}
-	back := putSite(t, s, FullSite("gone.example"))
-	if back.Version <= gone.Version {
-		t.Errorf("a site that came back: got version %d after %d", back.Version, gone.Version)
-	}
-	if err := s.DeleteSite(t.Context(), "gone.example", back.Version); err != nil {
-		t.Fatal(err)
-	}
-	stranger := FullSite("b.example")
-	stranger.Version = 7
-	for what, site := range map[string]prerender.Site{"old": first, "new": FullSite("a.example"), "deleted": stranger} {
-		if _, err := s.PutSite(t.Context(), site); !errors.Is(err, prerender.ErrConflict) {
-			t.Errorf("PutSite of what was made from %s: got %v, want ErrConflict", what, err)
-		}
-	}
-	if err := s.DeleteSite(t.Context(), "a.example", first.Version); !errors.Is(err, prerender.ErrConflict) {
-		t.Errorf("DeleteSite of what has changed: got %v, want ErrConflict", err)
-	}
-	wantSites(t, s, second)
-}
-
-func siteRaces(t *testing.T, s prerender.SiteStore) {
-	site := putSite(t, s, FullSite("a.example"))
-	var won atomic.Int32
-	var wg sync.WaitGroup
-	for i := range 20 {
-		wg.Go(func() {
-			mine := site
-			mine.Rendering = &prerender.RenderRule{Language: fmt.Sprint("language ", i)}
-			_, err := s.PutSite(context.Background(), mine)
-			if err == nil {
-				won.Add(1)
-			} else if !errors.Is(err, prerender.ErrConflict) {
-				t.Errorf("PutSite: %v", err)
-			}
-		})
-	}
-	wg.Wait()
-	if won.Load() != 1 {
-		t.Errorf("%d of 20 changes of one version were stored, want 1", won.Load())
-	}
-}
-
-func manySites(t *testing.T, s prerender.SiteStore) {
-	var want []prerender.Site
-	for i := range 30 {
-		want = append(want, putSite(t, s, FullSite(fmt.Sprintf("site-%02d.example", i))))
-	}
-	wantSites(t, s, want...)
-}
-
-func putSite(t *testing.T, s prerender.SiteStore, site prerender.Site) prerender.Site {
-	t.Helper()
-	stored, err := s.PutSite(context.Background(), site)
-	if err != nil {
-		t.Fatalf("PutSite(%s): %v", site.Origin, err)
-	}
-	return stored
-}
-
-func wantSites(t *testing.T, s prerender.SiteStore, want ...prerender.Site) {
-	t.Helper()
-	got, err := s.Sites(context.Background())
-	if err != nil {
-		t.Fatalf("Sites: %v", err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("Sites (-want +got):\n%s", diff)
 	}
 }
 

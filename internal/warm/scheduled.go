@@ -9,23 +9,26 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/sitemap"
 )
 
-// Scheduler has the pages of sites' sitemaps made when their time has come: it queues
-// them, at the pace that the site allows, and whoever works on the queue makes them.
+// Scheduler has the pages of sites' sitemaps made when their time has come, and does the
+// jobs that operators have ordered. It queues pages, at the pace that the site allows, and
+// whoever works on the queue makes them.
 type Scheduler struct {
 	Sites interface {
 		All(ctx context.Context) ([]prerender.Site, error)
 	}
-	Pages prerender.Store
+	Plane *control.Plane
 	Queue prerender.Queue
-	Runs  prerender.WarmRuns
+
+	// Renew makes a page at once.
+	Renew func(ctx context.Context, page prerender.Page) error
 
 	// Client reads sitemaps, which may name any address.
 	Client *http.Client
@@ -35,6 +38,9 @@ type Scheduler struct {
 
 	// Log gets what runs have come to. Nil means slog.Default().
 	Log *slog.Logger
+
+	mu     sync.Mutex
+	active map[string]bool // sites' hosts and jobs' IDs that a Tick is at
 }
 
 const (
@@ -48,29 +54,59 @@ const (
 	// that is full has room when some pages are made.
 	queueAttempts = 30
 
-	// saveEvery is after how many entries it is noted how far a run has come.
-	saveEvery = 500
+	// saveEvery is how often it is noted how far a run has come: people watch it.
+	saveEvery = 5 * time.Second
 	saveTime  = 5 * time.Second
+
+	// handsOff is for how long a job of one page is left to whoever has ordered it.
+	handsOff = time.Minute
 )
 
-// Tick begins runs whose time has come, and goes on with those that were cut off,
-// until they are done or the context ends. What is left is for the next call.
+// Tick begins runs whose time has come, and goes on with those that were cut off, and
+// with jobs, until they are done or the context ends. What is left is for the next call.
+// What another call is at is left to that.
 func (s *Scheduler) Tick(ctx context.Context) error {
 	sites, err := s.Sites.All(ctx)
-	errs := make([]error, len(sites))
+	jobs, jobsErr := s.Plane.OpenJobs(ctx)
+	errs := make([]error, len(sites)+len(jobs))
 	var all sync.WaitGroup
 	for i, site := range sites { // each has its own pace
 		if site.Warming != nil {
-			all.Go(func() { errs[i] = s.tick(ctx, site) })
+			all.Go(func() { errs[i] = s.alone(site.Origin.Host, func() error { return s.tick(ctx, site) }) })
+		}
+	}
+	for i, job := range jobs {
+		if s.now().Sub(job.CreatedAt) > handsOff || job.Page == nil {
+			all.Go(func() { errs[len(sites)+i] = s.alone(job.ID, func() error { return s.Do(ctx, &job) }) })
 		}
 	}
 	all.Wait()
-	return errors.Join(err, errors.Join(errs...))
+	return errors.Join(err, jobsErr, errors.Join(errs...))
+}
+
+// alone does something that nothing else of this scheduler is at.
+func (s *Scheduler) alone(name string, do func() error) error {
+	s.mu.Lock()
+	if s.active[name] {
+		s.mu.Unlock()
+		return nil
+	}
+	if s.active == nil {
+		s.active = map[string]bool{}
+	}
+	s.active[name] = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.active, name)
+	}()
+	return do()
 }
 
 func (s *Scheduler) tick(ctx context.Context, site prerender.Site) error {
 	host := site.Origin.Host
-	last, err := s.Runs.WarmRun(ctx, host)
+	last, err := s.Plane.Run(ctx, host)
 	if err != nil {
 		return err
 	}
@@ -78,39 +114,58 @@ func (s *Scheduler) tick(ctx context.Context, site prerender.Site) error {
 	if !due {
 		return nil
 	}
-	if run.Pages == nil {
-		run.Pages = map[prerender.Warmth]int{}
+	save := func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+		defer cancel()
+		return s.Plane.SaveRun(ctx, host, run)
 	}
-	if err := s.save(ctx, host, run); err != nil { // whatever becomes of this process
+	if err := save(); err != nil { // whatever becomes of this process
 		return err
 	}
-	err = s.run(ctx, site, &run)
+	err = s.run(ctx, site, &run, s.sitemaps(ctx, site.Warming.Sitemaps), save)
 	if ctx.Err() != nil {
 		err = nil // it goes on with the next call
 	}
 	if !run.Ended.IsZero() {
 		s.log().InfoContext(ctx, "sitemaps done", "site", site.Origin, "entries", run.Entries, "pages", run.Pages, "faults", run.Faults)
 	}
-	return errors.Join(err, s.save(ctx, host, run))
+	return errors.Join(err, save())
 }
 
-func (s *Scheduler) save(ctx context.Context, host string, run prerender.WarmRun) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
-	defer cancel()
-	return s.Runs.PutWarmRun(ctx, host, run)
+// source has pages that are perhaps to be made, always in the same order. Its error is
+// that some could not be read.
+type source func(found func(sitemap.Entry) bool) error
+
+func (s *Scheduler) sitemaps(ctx context.Context, addresses []string) source {
+	return func(found func(sitemap.Entry) bool) error {
+		var unread []error
+		more := true
+		for _, address := range addresses {
+			if more {
+				unread = append(unread, sitemap.Read(ctx, s.Client, address, func(e sitemap.Entry) bool {
+					more = found(e)
+					return more
+				}))
+			}
+		}
+		return errors.Join(unread...)
+	}
 }
 
-// run goes over the sitemaps from where the run has come to.
-func (s *Scheduler) run(ctx context.Context, site prerender.Site, run *prerender.WarmRun) error {
+// run goes over a source from where the run has come to.
+func (s *Scheduler) run(ctx context.Context, site prerender.Site, run *prerender.WarmRun, source source, save func() error) error {
+	if run.Pages == nil {
+		run.Pages = map[prerender.Warmth]int{}
+	}
 	stored, err := s.stored(ctx, site)
 	if err != nil {
 		return err
 	}
 	pace := time.NewTicker(site.Warming.Interval())
 	defer pace.Stop()
-	entries := 0
+	entries, saved := 0, time.Now()
 	var stopped error
-	found := func(e sitemap.Entry) bool {
+	unread := source(func(e sitemap.Entry) bool {
 		if entries++; entries <= run.Entries {
 			return true
 		}
@@ -118,25 +173,16 @@ func (s *Scheduler) run(ctx context.Context, site prerender.Site, run *prerender
 			return false
 		}
 		run.Entries = entries
-		if entries%saveEvery == 0 {
-			stopped = s.save(ctx, site.Origin.Host, *run)
+		if time.Since(saved) > saveEvery {
+			stopped, saved = save(), time.Now()
 		}
 		return stopped == nil
-	}
-	var unread []error
-	for _, address := range site.Warming.Sitemaps {
-		if stopped == nil {
-			unread = append(unread, sitemap.Read(ctx, s.Client, address, found))
-		}
-	}
-	if stopped == nil {
-		stopped = ctx.Err()
-	}
-	if stopped != nil {
+	})
+	if stopped = cmp.Or(stopped, ctx.Err()); stopped != nil {
 		return stopped
 	}
-	if err := errors.Join(unread...); err != nil {
-		fault(run, err.Error())
+	if unread != nil {
+		fault(run, unread.Error())
 		if run.Attempts++; run.Attempts < mostAttempts {
 			// What comes after the gap has another place next time.
 			run.Entries, run.Pages = 0, map[prerender.Warmth]int{}
@@ -163,7 +209,7 @@ func hashOf(key prerender.Key) hash {
 // stored lists the pages that are there.
 func (s *Scheduler) stored(ctx context.Context, site prerender.Site) (map[hash]known, error) {
 	all := map[hash]known{}
-	err := s.Pages.List(ctx, site.Origin, "", func(l prerender.Listed) bool {
+	err := s.Plane.Pages.List(ctx, site.Origin, "", func(l prerender.Listed) bool {
 		all[hashOf(l.Key)] = known{l.RenderedAt.UnixMilli(), l.StaleAt.UnixMilli(), l.AskedAt.UnixMilli(), site.IsPurged(l)}
 		return true
 	})
@@ -187,7 +233,7 @@ func (s *Scheduler) warmth(page prerender.Page, stored map[hash]known) prerender
 
 // entry queues the pages of a sitemap's entry that are to be made.
 func (s *Scheduler) entry(ctx context.Context, site prerender.Site, e sitemap.Entry, stored map[hash]known, run *prerender.WarmRun, pace <-chan time.Time) error {
-	target, ok := targetOf(site, e.URL)
+	target, ok := prerender.TargetOf(site, e.URL)
 	if !ok {
 		run.Pages[prerender.Foreign]++
 		fault(run, fmt.Sprintf("%.200s is not a page of %s", e.URL, site.Origin))
@@ -232,27 +278,6 @@ func (s *Scheduler) queue(ctx context.Context, page prerender.Page, pace <-chan 
 			return ctx.Err()
 		}
 	}
-}
-
-// targetOf returns the path and query of an address, if it is one of the site's.
-func targetOf(site prerender.Site, address string) (string, bool) {
-	scheme, rest, ok := strings.Cut(address, "://")
-	if !ok || strings.ToLower(scheme) != site.Origin.Scheme {
-		return "", false
-	}
-	end := strings.IndexAny(rest, "/?#")
-	if end < 0 {
-		end = len(rest)
-	}
-	host, err := prerender.NormalizeHost(site.Origin.Scheme, rest[:end])
-	if err != nil || host != site.Origin.Host {
-		return "", false
-	}
-	target := rest[end:]
-	if !strings.HasPrefix(target, "/") {
-		target = "/" + target
-	}
-	return target, true
 }
 
 func fault(run *prerender.WarmRun, text string) {

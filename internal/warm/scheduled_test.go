@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stillpage/stillpage/internal/boltstore"
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/warm"
 )
@@ -32,6 +33,12 @@ type installation struct {
 	asked    atomic.Int32 // sitemaps
 	queued   []prerender.Page
 	refuse   func() error // by the queue
+	renewed  []prerender.Key
+}
+
+func (i *installation) renew(_ context.Context, p prerender.Page) error {
+	i.renewed = append(i.renewed, p.Key)
+	return nil
 }
 
 func (i *installation) All(context.Context) ([]prerender.Site, error) {
@@ -69,8 +76,11 @@ func installed(t *testing.T) *installation {
 		Origin:  prerender.Origin{Scheme: "https", Host: "a.example"},
 		Warming: &prerender.WarmRule{Sitemaps: []string{server.URL + "/sitemap.xml"}, PerMinute: 60_000},
 	}
+	quiet := slog.New(slog.DiscardHandler)
+	now := func() time.Time { return i.clock }
+	plane := &control.Plane{Ledger: &control.Ledger{Records: store.Records(), Now: now, Log: quiet}, Pages: store, Fixed: prerender.SiteList{}}
 	i.Scheduler = &warm.Scheduler{
-		Sites: i, Pages: store, Queue: i, Runs: store, Client: server.Client(), Now: func() time.Time { return i.clock }, Log: slog.New(slog.DiscardHandler),
+		Sites: i, Plane: plane, Queue: i, Renew: i.renew, Client: server.Client(), Now: now, Log: quiet,
 	}
 	return i
 }
@@ -118,7 +128,7 @@ func (i *installation) tick(ctx context.Context) []string {
 
 func (i *installation) run() prerender.WarmRun {
 	i.t.Helper()
-	run, err := i.store.WarmRun(i.t.Context(), "a.example")
+	run, err := i.Plane.Run(i.t.Context(), "a.example")
 	if err != nil {
 		i.t.Fatal(err)
 	}

@@ -1,0 +1,143 @@
+package admin_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stillpage/stillpage/internal/admin"
+)
+
+// document is what is looked at of the OpenAPI document.
+type document struct {
+	Paths map[string]map[string]struct {
+		Role      string `json:"x-role"`
+		Responses map[string]struct {
+			Content map[string]struct{ Schema any }
+		}
+	}
+	Components struct{ Schemas map[string]any }
+}
+
+func openAPI(t testing.TB) document {
+	var d document
+	if err := json.Unmarshal(admin.OpenAPI(), &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// noted are the answers that tests have had, by "METHOD /path STATUS" of the document.
+var (
+	noted   sync.Map
+	notedAs sync.Map // what is wrong with them
+)
+
+// note holds an answer against the document.
+func note(method, path string, w *httptest.ResponseRecorder) {
+	var d document
+	if json.Unmarshal(admin.OpenAPI(), &d) != nil {
+		return
+	}
+	for pattern, operations := range d.Paths {
+		operation, ok := operations[strings.ToLower(method)]
+		expression := regexp.MustCompile(`\{\w+\}`).ReplaceAllString(pattern, "[^/]+")
+		if matched, _ := regexp.MatchString("^"+expression+"$", path); !ok || !matched || strings.Contains(pattern, "{id}") && strings.HasSuffix(path, "explanation") {
+			continue
+		}
+		name := fmt.Sprintf("%s %s %d", method, pattern, w.Code)
+		response, documented := operation.Responses[fmt.Sprint(w.Code)]
+		switch {
+		case !documented:
+			notedAs.Store(name, "is not documented: "+w.Body.String())
+		case len(response.Content) == 0:
+			if w.Body.Len() > 0 {
+				notedAs.Store(name, "has a body")
+			}
+		default:
+			for media, content := range response.Content {
+				if got, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";"); got != media && !(media == "text/html" && got == "text/plain") {
+					notedAs.Store(name, "is of type "+got+", want "+media)
+				}
+				var body any
+				if strings.HasSuffix(media, "json") {
+					if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+						notedAs.Store(name, err.Error())
+					} else if fault := d.mismatch(content.Schema, body, ""); fault != "" {
+						notedAs.Store(name, fault)
+					}
+				}
+			}
+		}
+		noted.Store(name, true)
+	}
+}
+
+// mismatch says in what a value differs from its schema. It knows what the document uses.
+func (d *document) mismatch(schema, value any, at string) string {
+	s, _ := schema.(map[string]any)
+	if reference, ok := s["$ref"].(string); ok {
+		name := strings.TrimPrefix(reference, "#/components/schemas/")
+		if name == "Site" || strings.HasPrefix(reference, "#/$defs") {
+			return "" // it is held against its types elsewhere
+		}
+		target, known := d.Components.Schemas[name]
+		if !known {
+			return at + " refers to " + reference + ", which is not there"
+		}
+		return d.mismatch(target, value, at)
+	}
+	switch s["type"] {
+	case "object":
+		object, ok := value.(map[string]any)
+		if !ok {
+			return fmt.Sprintf("%s is %v, want an object", at, value)
+		}
+		required, _ := s["required"].([]any)
+		for _, name := range required {
+			if _, ok := object[name.(string)]; !ok {
+				return fmt.Sprintf("%s has no %s", at, name)
+			}
+		}
+		properties, hasProperties := s["properties"].(map[string]any)
+		for name, part := range object {
+			property, known := properties[name]
+			if !known {
+				property = s["additionalProperties"]
+			}
+			if !known && hasProperties {
+				return fmt.Sprintf("%s/%s is not in the schema", at, name)
+			}
+			if fault := d.mismatch(property, part, at+"/"+name); fault != "" {
+				return fault
+			}
+		}
+	case "array":
+		list, ok := value.([]any)
+		if !ok {
+			return fmt.Sprintf("%s is %v, want a list", at, value)
+		}
+		for i, item := range list {
+			if fault := d.mismatch(s["items"], item, fmt.Sprint(at, "/", i)); fault != "" {
+				return fault
+			}
+		}
+	case "string":
+		if _, ok := value.(string); !ok {
+			return fmt.Sprintf("%s is %v, want a text", at, value)
+		}
+	case "boolean":
+		if _, ok := value.(bool); !ok {
+			return fmt.Sprintf("%s is %v, want true or false", at, value)
+		}
+	case "integer", "number":
+		if _, ok := value.(float64); !ok {
+			return fmt.Sprintf("%s is %v, want a number", at, value)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,38 @@
+package insight
+
+// Prices are what AWS asks for in us-east-1, in dollars, as of June 2026
+// (aws.amazon.com/lambda/pricing, /dynamodb/pricing/on-demand, /cloudfront/pricing).
+type Prices struct {
+	GBSecond    float64 // Lambda, arm64
+	Invocation  float64 // Lambda
+	Read, Write float64 // DynamoDB, a unit
+}
+
+// USEast1 are the prices in us-east-1.
+var USEast1 = Prices{GBSecond: 0.0000133334, Invocation: 0.20 / 1e6, Read: 0.125 / 1e6, Write: 0.625 / 1e6}
+
+// Money is an estimate, in dollars.
+type Money struct {
+	Spent float64 `json:"spent"` // on renders and answers
+	Saved float64 `json:"saved"` // what it would have cost to render each answer
+}
+
+const (
+	// routerGB and routerSeconds are what an answer from the store takes of the router.
+	routerGB, routerSeconds = 0.25, 0.02
+
+	// readUnits and writeUnits are what a page of 20 kB, compressed, takes: eventually
+	// consistent to read, and with its index to write; and a lease.
+	readUnits, writeUnits = 2.5, 24
+)
+
+// Money estimates what a tally has cost, with so much memory for a render, in GB.
+func (p Prices) Money(t Tally, renderGB float64) Money {
+	answer := p.Invocation + routerGB*routerSeconds*p.GBSecond + readUnits*p.Read
+	renders := float64(t.Rendered())*(p.Invocation+writeUnits*p.Write) + t.RenderTime.SumMS/1000*renderGB*p.GBSecond
+	m := Money{Spent: float64(t.Asked())*answer + renders}
+	if n := t.Rendered(); n > 0 {
+		m.Saved = float64(t.Requests["hit"]+t.Requests["stale"]+t.Requests["coalesced"]) * renders / float64(n)
+	}
+	return m
+}

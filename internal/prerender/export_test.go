@@ -1,4 +1,0 @@
-package prerender
-
-// MatchPattern is matchPattern, for the fuzz test.
-var MatchPattern = matchPattern
