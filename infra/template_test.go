@@ -383,7 +383,10 @@ func TestParameters(t *testing.T) {
 		"ExistingOriginId":       {[]string{"", "app", "my origin-1", "S3/x.y:z"}, []string{"it's", "a\nb", "${x}"}},
 		"AlarmEmail":             {[]string{"", "ops@example.com"}, []string{"ops", "ops@example", "a b@example.com"}},
 		"JwtIssuer":              {[]string{"", "https://idp.example/realm"}, []string{"http://idp.example", "idp.example", "https://a b"}},
-		"IntegrationToken":       {[]string{"", strings.Repeat("a", 24), strings.Repeat("0", 128)}, []string{"short", strings.Repeat("a", 129), strings.Repeat("ä", 24), strings.Repeat("a", 23) + " "}},
+		"JwtClaim":               {[]string{"groups", "cognito:groups", "https://idp.example/roles"}, []string{"", "a b", "a,b"}},
+		"Access": {[]string{"", "arn:aws:sts::123456789012:assumed-role/ops/*=admin", "shop=operator@a.example+b.example:8443, eve=viewer", "cn=a=admin"},
+			[]string{"shop", "shop=boss", "=admin", "shop=operator@", "a=admin,", "a=admin,,b=viewer"}},
+		"IntegrationToken": {[]string{"", strings.Repeat("a", 24), strings.Repeat("0", 128)}, []string{"short", strings.Repeat("a", 129), strings.Repeat("ä", 24), strings.Repeat("a", 23) + " "}},
 	} {
 		pattern := strings.Trim(value(t, mainTemplate, "Parameters", name, "AllowedPattern"), "'")
 		allowed := regexp.MustCompile(`^(?:` + pattern + `)$`)
@@ -407,7 +410,7 @@ func TestParametersPublishVersions(t *testing.T) {
 	for function, want := range map[string][]string{
 		"Router": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "IntegrationTokenNumber"},
 		"Render": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "RenderMemory"},
-		"Admin":  {"SiteDomains", "FreshHours", "StaleHours", "WarmHours", "WarmSitemap", "LogLevel"},
+		"Admin":  {"SiteDomains", "FreshHours", "StaleHours", "WarmHours", "WarmSitemap", "LogLevel", "AccessNumber", "RenderMemory"},
 	} {
 		description := value(t, mainTemplate, "Resources", function, "Properties", "VersionDescription")
 		wantText(t, description, want...)
