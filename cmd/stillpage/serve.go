@@ -326,7 +326,7 @@ func banner(w io.Writer, cfg config.Serve, a addresses, token string, tokenIsNew
 	fmt.Fprintf(w, "  router   http://%s   for integrations: /https://host/path\n", a.router)
 	fmt.Fprintf(w, "  admin    http://%s   for operators: the console, and its API below /v1\n\n", a.admin)
 	if tokenIsNew {
-		fmt.Fprintf(w, "The console asks for this token, which is shown this once:\n\n  %s\n\n", token)
+		fmt.Fprintf(w, "The console asks for this token, which is shown this once:\n\n  %s\n\n  http://%s/#token=%[1]s\n\n", token, a.admin)
 	} else {
 		fmt.Fprintf(w, "The console's token is in %s.\n\n", filepath.Join(cfg.Data, adminTokenFile))
 	}

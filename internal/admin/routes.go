@@ -64,6 +64,8 @@ func routes() []route {
 			answers: map[int]any{200: prerender.Site{}}, problems: []int{404}},
 		{method: "GET", path: "/v1/sites/{host}/effective", summary: "Read all that holds for a site, its purges among it", role: control.Viewer, serve: getEffective,
 			answers: map[int]any{200: prerender.Site{}}, problems: []int{404}},
+		{method: "POST", path: "/v1/sites/{host}/validation", summary: "Ask what is wrong with a site, and what storing it would change", role: control.Viewer, serve: validateSite,
+			body: prerender.Site{}, answers: map[int]any{200: validation{}}, problems: []int{404, 413, 415}},
 		{method: "PUT", path: "/v1/sites/{host}", summary: "Store a site", role: control.Admin, serve: putSite, writes: true, query: []parameter{paramDryRun},
 			headers: []parameter{headerMatch}, body: prerender.Site{}, answers: map[int]any{200: siteChange{}, 201: siteChange{}}, problems: []int{404, 409, 412, 413, 415, 422, 428}},
 		{method: "DELETE", path: "/v1/sites/{host}", summary: "Delete what is stored of a site", role: control.Admin, serve: deleteSite, writes: true, query: []parameter{paramDryRun},

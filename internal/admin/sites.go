@@ -12,6 +12,7 @@ import (
 
 	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/strictjson"
 )
 
 // maxSite bounds a site's document: DynamoDB's items have 400 kB, purges among them.
@@ -110,6 +111,40 @@ func getEffective(a *API, c *call) error {
 		return err
 	}
 	return c.answer(http.StatusOK, a.Plane.Fixed.Complete(site))
+}
+
+// validation answers POST /v1/sites/{host}/validation.
+type validation struct {
+	Faults  []strictjson.Fault `json:"faults"`
+	Changes []control.Change   `json:"changes"` // if there are no faults
+}
+
+// validateSite is for who is still typing: what is wrong is no problem yet.
+func validateSite(a *API, c *call) error {
+	document, err := c.document(maxSite)
+	if err != nil {
+		return err
+	}
+	v := validation{Faults: []strictjson.Fault{}, Changes: []control.Change{}}
+	site, faults := control.ParseSite(document)
+	if v.Faults = append(v.Faults, faults...); len(faults) == 0 {
+		old, err := a.Plane.SiteOrFixed(c.r.Context(), site.Origin.Host)
+		if errors.Is(err, prerender.ErrSiteUnknown) {
+			old, err = prerender.Site{}, nil
+		}
+		if err == nil {
+			err = c.allow(control.Viewer, site.Origin.Host)
+		}
+		if err != nil {
+			return err
+		}
+		changes, err := control.Diff(a.inEffect(old), a.inEffect(site))
+		if err != nil {
+			return err
+		}
+		v.Changes = append(v.Changes, changes...)
+	}
+	return c.answer(http.StatusOK, v)
 }
 
 // putSite stores a site in the place of the one that If-Match names.

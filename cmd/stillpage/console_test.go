@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/stillpage/stillpage/internal/chrome"
+)
+
+// screenshots is where `make screenshots` has the console's pictures written.
+var screenshots = flag.String("screenshots", "", "write pictures of the console into this directory")
+
+// visitor is somebody with a browser at the console.
+type visitor struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu     sync.Mutex
+	faults []string // what the browser's console has said
+}
+
+// visit opens a browser.
+func visit(t *testing.T) *visitor {
+	t.Helper()
+	binary, err := chrome.FindBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(binary), chromedp.NoSandbox, chromedp.WindowSize(1280, 900),
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+		chromedp.UserDataDir(t.TempDir()))
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, closeTab := chromedp.NewContext(allocator)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	p := &visitor{t: t, ctx: ctx}
+	t.Cleanup(func() {
+		if t.Failed() && *screenshots == "" {
+			p.picture(filepath.Join(os.TempDir(), "stillpage-console-failed.png"))
+		}
+		chromedp.Cancel(ctx)
+		cancel()
+		closeTab()
+		stop()
+	})
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	err = chromedp.Listen(ctx, func(ev any) {
+		switch ev := ev.(type) {
+		case *runtime.EventExceptionThrown:
+			p.fault(fmt.Sprintf("exception: %+v", ev.ExceptionDetails.Exception))
+		case *runtime.EventConsoleAPICalled:
+			if ev.Type == runtime.ConsoleAPICalledTypeError || ev.Type == runtime.ConsoleAPICalledTypeWarning {
+				p.fault(fmt.Sprintf("console: %s", ev.Args[0].Value))
+			}
+		case *log.EventEntryAdded:
+			if ev.Entry.Level == log.EntryLevelError || ev.Entry.Level == log.EntryLevelWarning {
+				p.fault(fmt.Sprintf("log: %s %s", ev.Entry.Text, ev.Entry.URL))
+			}
+		case *page.EventJavascriptDialogOpening:
+			go chromedp.Call(ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call(p, log.Enable, cdp.Empty{})
+	return p
+}
+
+func (p *visitor) fault(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.faults = append(p.faults, text)
+}
+
+func call[P, R any](p *visitor, command cdp.Command[P, R], params P) {
+	p.t.Helper()
+	if _, err := chromedp.Call(p.ctx, command, params); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *visitor) do(actions ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	if err := chromedp.Do(p.ctx, actions...); err != nil {
+		p.t.Fatalf("%v\nshown: %s", err, p.text())
+	}
+}
+
+func eval[T any](p *visitor, expression string) T {
+	p.t.Helper()
+	v, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return v
+}
+
+func (p *visitor) text() string {
+	text, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.body?.innerText ?? ""`))
+	return text
+}
+
+// sees waits until the page shows all of the texts.
+func (p *visitor) sees(texts ...string) {
+	p.t.Helper()
+	for _, text := range texts {
+		for deadline := time.Now().Add(40 * time.Second); !strings.Contains(strings.ToLower(p.text()), strings.ToLower(text)); {
+			if time.Now().After(deadline) {
+				p.t.Fatalf("%q is not shown, but this: %s", text, p.text())
+			}
+			time.Sleep(30 * time.Millisecond) // a pause between looks
+		}
+	}
+}
+
+// opens goes to a view by the navigation, and waits until it is there.
+func (p *visitor) opens(name string) {
+	p.t.Helper()
+	p.do(chromedp.Click(chromedp.CSS(fmt.Sprintf(`#nav a[data-view=%q]`, name))), chromedp.WaitVisible(chromedp.CSS(fmt.Sprintf(`#main[data-ready=%q] h1`, name))))
+}
+
+// types writes into a field in the place of what is in it.
+func (p *visitor) types(id, text string) {
+	p.t.Helper()
+	eval[bool](p, fmt.Sprintf(`(() => { const e = document.getElementById(%q); e.closest('details').open = true; e.focus(); e.select(); return true; })()`, id))
+	p.do(chromedp.KeyEvent(text))
+}
+
+// framed waits until the frame shows a text. What is in it has another origin, so the
+// browser itself is asked.
+func (p *visitor) framed(text string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		tree, err := chromedp.Call(p.ctx, page.GetFrameTree, cdp.Empty{})
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for _, frame := range tree.FrameTree.ChildFrames {
+			world, err := chromedp.Call(p.ctx, page.CreateIsolatedWorld, page.CreateIsolatedWorldParams{FrameID: frame.Frame.ID})
+			if err != nil {
+				continue
+			}
+			shown, err := chromedp.Call(p.ctx, runtime.Evaluate, runtime.EvaluateParams{Expression: "document.body.innerText", ContextID: world.ExecutionContextID, ReturnByValue: &yes})
+			if err == nil && strings.Contains(string(shown.Result.Value), text) {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("the frame does not show %q", text)
+		}
+	}
+}
+
+var yes = true
+
+// presses clicks the button with a text.
+func (p *visitor) presses(text string) {
+	p.t.Helper()
+	p.do(chromedp.Click(chromedp.Search(fmt.Sprintf(`//*[self::button or self::a][normalize-space()=%q]`, text))))
+}
+
+// wantNoFaults: the browser has nothing to say about the console.
+func (p *visitor) wantNoFaults() {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, fault := range p.faults {
+		p.t.Errorf("the browser says: %s", fault)
+	}
+}
+
+// shot writes pictures for docs/console.md, if they are asked for.
+func (p *visitor) shot(name string) {
+	if *screenshots == "" {
+		return
+	}
+	p.picture(filepath.Join(*screenshots, name+".png"))
+}
+
+func (p *visitor) picture(path string) {
+	// A frame is painted when it has been seen.
+	eval[bool](p, `(document.querySelector('iframe')?.scrollIntoView(), true)`)
+	chromedp.Do(p.ctx, chromedp.Sleep(500*time.Millisecond))
+	eval[bool](p, `(scrollTo(0, 0), true)`)
+	if picture, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100)); err == nil {
+		os.WriteFile(path, picture, 0o644)
+	}
+}
+
+// looks sets the colours that the person prefers, and the width of the screen.
+func (p *visitor) looks(scheme string, width int64) {
+	call(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+	}})
+	call(p, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1, Mobile: width < 600})
+}
+
+// Every view of the console loads, and its main action works, in the real browser, against
+// the whole program.
+func TestConsole(t *testing.T) {
+	t.Parallel()
+	p := start(t, "--demo")
+	for _, path := range []string{"/", "/items/brass-kettle", "/items/nothing", "/items/brass-kettle"} {
+		for _, agent := range []string{"GPTBot/1.2", "Googlebot/2.1", "Slackbot-LinkExpanding 1.0"} {
+			get(t, "GET", p.edge+path, agent)
+		}
+	}
+	me := visit(t)
+	me.looks("light", 1280)
+
+	// Logging in.
+	me.do(chromedp.Navigate(p.admin + "/"))
+	me.sees("Log in")
+	me.do(chromedp.SendKeys(chromedp.CSS(`input[type=password]`), "wrong\r"))
+	me.sees("token unknown")
+	me.shot("login")
+	me.faults = nil // the browser reports the 401
+	me.do(chromedp.SendKeys(chromedp.CSS(`input[type=password]`), strings.TrimPrefix(p.token, "Bearer ")+"\r"))
+	me.sees("Overview", "What needs attention", "admin token")
+
+	// Overview: what was counted is there when it has been written.
+	for deadline := time.Now().Add(40 * time.Second); !strings.Contains(me.text(), "from the store"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("no statistics: %s", me.text())
+		}
+		me.do(chromedp.Sleep(time.Second), chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS(`#main[data-ready=overview] h1`)))
+	}
+	me.sees("Requests", "Slowest renders", "/items/brass-kettle")
+	me.shot("overview")
+	me.presses("30 days")
+	me.sees("in the last 30 days")
+
+	// Sites: a mistake is shown where it is; what is right is saved.
+	me.opens("sites")
+
+	me.sees(p.edge, "as flags or the template say")
+	me.presses(p.edge)
+	me.sees("Nothing is changed", "As a file")
+	me.types("in-/lifetimes/success/fresh", "1 day")
+	me.sees("What is wrong", "must be like 90s")
+	me.shot("site-fault")
+	me.types("in-/lifetimes/success/fresh", "12h")
+	me.sees("What would change", `"1d"`, `"12h"`)
+	me.shot("site")
+	me.presses("Save")
+	me.sees("Nothing is changed")
+	if fresh := eval[string](me, `JSON.parse(document.querySelector('textarea').value).lifetimes.success.fresh`); fresh != "12h" {
+		t.Errorf("saved: got %q", fresh)
+	}
+
+	// Page: why, the stored page in its frame, and a comparison with a new render.
+	item := p.edge + "/items/brass-kettle"
+	me.opens("pages")
+	me.sees("/items/brass-kettle", "fresh")
+	me.shot("pages")
+	me.do(chromedp.SendKeys(chromedp.CSS(`input[type=url]`), item+"\r"))
+	me.sees("What would it get now?", "So it is answered as it is")
+	me.presses("Compare with a new render")
+	me.sees("A person sees", "What stands out", "The page was taken because")
+	me.shot("page")
+	frames := eval[int](me, `[...document.querySelectorAll('iframe')].filter((f) => f.getAttribute('sandbox') === '' && f.contentDocument === null).length`)
+	if frames != 1 {
+		t.Errorf("%d frames with the stored page, sandboxed and of another origin, want 1", frames)
+	}
+	me.framed("Brass Kettle")
+	me.presses("Show its HTML")
+	me.sees("<h1>Brass Kettle</h1>")
+	me.presses("Render now")
+	me.sees("Rendered and stored")
+	me.presses("Purge")
+	me.sees("It has been purged since")
+	me.presses("Delete")
+	me.sees("Nothing is stored for it")
+
+	// Jobs.
+	me.opens("jobs")
+	me.sees("Purge pages", "rendered", "deleted", "/items/brass-kettle")
+	me.do(chromedp.SendKeys(chromedp.CSS(`input[placeholder="/blog/*"]`), "/items/*"))
+	me.presses("Count them first")
+	me.sees("stored pages would be purged")
+	me.presses("Purge")
+	me.sees("All instances notice within ten seconds")
+	me.do(chromedp.SendKeys(chromedp.CSS(`input[placeholder$="sitemap.xml"]`), item))
+	me.presses("Warm")
+	me.sees("1 page", "1 to be rendered")
+	me.shot("jobs")
+
+	me.opens("agents")
+	me.sees("GPTBot", "AI training", "Slack")
+	me.shot("agents")
+
+	// Tokens: one is made, is good for what it is for, and is revoked.
+	me.opens("tokens")
+	me.sees("No tokens yet")
+	me.do(chromedp.SendKeys(chromedp.CSS(`input[required]`), "nginx in Frankfurt"))
+	me.presses("Make")
+	me.sees("shown this once", "nginx in Frankfurt", "never")
+	me.shot("tokens")
+	me.presses("Revoke")
+	me.sees("No tokens yet")
+
+	me.opens("audit")
+	me.sees("site.create", "purge", "token.delete", "page.render")
+	me.presses("Verify the chain")
+	me.sees("events are as they were written")
+	me.shot("audit")
+	me.wantNoFaults()
+}
