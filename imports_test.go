@@ -71,16 +71,17 @@ var rules = map[string]rule{
 	"internal/egress":           {internal: []string{"internal/prerender"}, external: []string{"golang.org/x/sync"}},
 	"internal/chrome":           {internal: []string{"internal/prerender"}, external: []string{"github.com/chromedp", "golang.org/x/sys"}},
 
-	"internal/router":  {internal: []string{"internal/control", "internal/insight", "internal/prerender", "internal/useragent"}},
-	"internal/sitemap": {},
-	"internal/warm":    {internal: []string{"internal/control", "internal/prerender", "internal/sitemap"}},
-	"internal/control": {internal: []string{"internal/prerender", "internal/strictjson", "internal/useragent"}},
-	"internal/insight": {internal: []string{"internal/control", "internal/prerender"}},
-	"internal/inspect": {internal: []string{"internal/chrome", "internal/prerender", "internal/report"}},
-	"internal/admin":   {internal: []string{"internal/control", "internal/insight", "internal/prerender", "internal/report", "internal/schema", "internal/strictjson"}},
-	"internal/report":  {},
-	"internal/edge":    {internal: []string{"infra/edge"}, external: []string{"github.com/grafana/sobek"}},
-	"internal/config":  {internal: []string{"internal/control", "internal/prerender"}},
+	"internal/router":      {internal: []string{"internal/control", "internal/insight", "internal/prerender", "internal/useragent"}},
+	"internal/sitemap":     {},
+	"internal/warm":        {internal: []string{"internal/control", "internal/prerender", "internal/sitemap"}},
+	"internal/control":     {internal: []string{"internal/prerender", "internal/strictjson", "internal/useragent"}},
+	"internal/insight":     {internal: []string{"internal/control", "internal/prerender"}},
+	"internal/inspect":     {internal: []string{"internal/chrome", "internal/prerender", "internal/report"}},
+	"internal/admin":       {internal: []string{"internal/control", "internal/insight", "internal/prerender", "internal/report", "internal/schema", "internal/strictjson"}},
+	"internal/report":      {},
+	"internal/adminclient": {external: []string{"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/config"}},
+	"internal/edge":        {internal: []string{"infra/edge"}, external: []string{"github.com/grafana/sobek"}},
+	"internal/config":      {internal: []string{"internal/control", "internal/prerender"}},
 
 	// Its oracle drives Chromium by itself, to be another program than the one compared.
 	"bench": {
@@ -88,8 +89,8 @@ var rules = map[string]rule{
 		external: []string{"github.com/chromedp", "golang.org/x/sys"},
 	},
 
-	"cmd/stillpage": {internal: []string{
-		"internal/admin", "internal/boltstore", "internal/chrome", "internal/config", "internal/control", "internal/demo", "internal/edge",
+	"cmd/stillpage": {external: []string{"go.yaml.in/yaml/v3", "golang.org/x/term"}, internal: []string{
+		"internal/admin", "internal/adminclient", "internal/boltstore", "internal/chrome", "internal/config", "internal/control", "internal/demo", "internal/edge",
 		"internal/egress", "internal/insight", "internal/inspect", "internal/localqueue", "internal/prerender", "internal/report", "internal/router",
 		"internal/sitemap", "internal/warm",
 	}},

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/stillpage/stillpage/internal/chrome"
@@ -41,6 +42,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if len(args) > 0 {
 		name, args = args[0], args[1:]
 	}
+	if !asksAsBot(name, args) {
+		if ok, err := operate(ctx, append([]string{name}, args...), getenv, os.Stdin, stdout, stderr); ok {
+			return exit(name, err, stdout, stderr)
+		}
+	}
 	var err error
 	switch name {
 	case "serve":
@@ -49,13 +55,26 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		err = render(ctx, args, getenv, stdout, stderr)
 	case "warm":
 		err = warmUp(ctx, args, getenv, stdout, stderr)
+	case "completion":
+		err = completion(args, stdout)
 	case "version", "--version":
 		fmt.Fprintln(stdout, "stillpage", version)
 	case "help", "-h", "--help":
 		help(stdout)
 	default:
-		err = usageError{fmt.Errorf("there is no command %q; the commands are serve, render, warm, version and help", name)}
+		err = usageError{fmt.Errorf("there is no command %q; `stillpage help` lists them", strings.Join(append([]string{name}, args...), " "))}
 	}
+	return exit(name, err, stdout, stderr)
+}
+
+// asksAsBot tells `stillpage warm --sitemap URL`, which asks for pages as a bot does, from
+// `stillpage warm ORIGIN`, which has an installation do it.
+func asksAsBot(name string, args []string) bool {
+	return name == "warm" && (len(args) == 0 || strings.HasPrefix(args[0], "-"))
+}
+
+// exit says what was wrong, and returns the exit code.
+func exit(name string, err error, stdout, stderr io.Writer) int {
 	var usage usageError
 	switch {
 	case err == nil:
@@ -81,9 +100,22 @@ func help(w io.Writer) {
   stillpage serve        run everything on this machine
   stillpage render URL   print one page as a crawler would get it
   stillpage warm         ask for a site's pages, so that they are there when bots come
+  stillpage completion bash|zsh|fish
   stillpage version
   stillpage help
 
+An installation is operated by
+
+`)
+	for _, op := range operations() {
+		fmt.Fprintf(w, "  stillpage %-24s %s\n", op.name+" "+op.args, op.help)
+	}
+	fmt.Fprint(w, `
+with --help for the flags of each, and these flags of all:
+
+`)
+	config.Usage(w, new(config.Operate).Options())
+	fmt.Fprint(w, `
 Flags of serve, and the variables that set them too:
 
 `)

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 )
@@ -28,10 +27,7 @@ const (
 func newProgress(w io.Writer, total int) *progress {
 	p := &progress{w: w, total: total, began: time.Now()}
 	p.shown = p.began
-	if file, ok := w.(*os.File); ok {
-		info, err := file.Stat()
-		p.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
-	}
+	p.terminal = isTerminal(w)
 	return p
 }
 

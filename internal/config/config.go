@@ -26,10 +26,14 @@ type Option struct {
 	Help     string
 	set      func(string) error
 	repeated bool // may be given more than once; the variable holds a comma-separated list
+	flagOnly bool // there is no variable: it is about one call of the command
 }
 
-// Env is the option's environment variable.
+// Env is the option's environment variable. Empty: it has none.
 func (o Option) Env() string {
+	if o.flagOnly {
+		return ""
+	}
 	return "STILLPAGE_" + strings.ToUpper(strings.ReplaceAll(o.Name, "-", "_"))
 }
 
@@ -86,7 +90,7 @@ func (c *Serve) ServeOptions() []Option {
 			o, err := prerender.ParseOrigin(s)
 			c.Sites = append(c.Sites, o)
 			return err
-		}, true},
+		}, true, false},
 		{"origin", "URL", "", "the app that the edge stands in front of, like http://127.0.0.1:3000", func(s string) error {
 			u, err := url.Parse(s)
 			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -94,27 +98,27 @@ func (c *Serve) ServeOptions() []Option {
 			}
 			c.Origin = u
 			return nil
-		}, false},
-		{"demo", "", "off", "put the edge in front of a built-in demo app", setBool(&c.Demo), false},
-		{"listen", "ADDR", "127.0.0.1:8080", "where the edge listens, for people and bots", setAddr(&c.Listen), false},
-		{"router-listen", "ADDR", "127.0.0.1:8082", "where the router listens: /https://host/path and the other integration paths", setAddr(&c.RouterListen), false},
-		{"admin-listen", "ADDR", "127.0.0.1:8081", "where operators find the state of the service", setAddr(&c.AdminListen), false},
-		{"data", "DIR", "nothing is kept", "directory that keeps pages over a restart", setString(&c.Data), false},
-		{"fresh", "D", "1d", "how long a page is answered as it is, like 90m, 12h or 7d", setDuration(&c.Success.Fresh), false},
-		{"stale", "D", "7d", "how long after that it may still be answered, while a new one is made", setDuration(&c.Success.Stale), false},
-		{"warm-sitemap", "URL", "none", "a site's sitemap whose pages are made before anybody asks, like https://www.example.com/sitemap.xml", setURL(&c.Sitemaps), true},
-		{"warm-every", "D", "1d", "how often its pages are looked through for what is missing, stale or has changed", setInterval(&c.WarmEvery), false},
-		{"token", "T", "none is asked for", "what integrations must send as X-Prerender-Token", setString(&c.Token), false},
+		}, false, false},
+		{"demo", "", "off", "put the edge in front of a built-in demo app", setBool(&c.Demo), false, false},
+		{"listen", "ADDR", "127.0.0.1:8080", "where the edge listens, for people and bots", setAddr(&c.Listen), false, false},
+		{"router-listen", "ADDR", "127.0.0.1:8082", "where the router listens: /https://host/path and the other integration paths", setAddr(&c.RouterListen), false, false},
+		{"admin-listen", "ADDR", "127.0.0.1:8081", "where operators find the console and the admin API", setAddr(&c.AdminListen), false, false},
+		{"data", "DIR", "nothing is kept", "directory that keeps pages over a restart", setString(&c.Data), false, false},
+		{"fresh", "D", "1d", "how long a page is answered as it is, like 90m, 12h or 7d", setDuration(&c.Success.Fresh), false, false},
+		{"stale", "D", "7d", "how long after that it may still be answered, while a new one is made", setDuration(&c.Success.Stale), false, false},
+		{"warm-sitemap", "URL", "none", "a site's sitemap whose pages are made before anybody asks, like https://www.example.com/sitemap.xml", setURL(&c.Sitemaps), true, false},
+		{"warm-every", "D", "1d", "how often its pages are looked through for what is missing, stale or has changed", setInterval(&c.WarmEvery), false, false},
+		{"token", "T", "none is asked for", "what integrations must send as X-Prerender-Token", setString(&c.Token), false, false},
 	}, c.Chrome.options()...)
 }
 
 // RenderOptions lists the options of `stillpage render`, each bound to a field.
 func (c *Render) RenderOptions() []Option {
 	return append([]Option{
-		{"json", "", "off", "print status, headers, timings, sizes, warnings and blocked requests instead of the page", setBool(&c.JSON), false},
-		{"screenshot", "FILE", "", "write a PNG of what the browser saw", setString(&c.Screenshot), false},
-		{"report", "FILE", "", "write an HTML page that compares what a person sees with what the bot gets", setString(&c.Report), false},
-		{"mobile", "", "off", "render as a phone", setBool(&c.Mobile), false},
+		{"json", "", "off", "print status, headers, timings, sizes, warnings and blocked requests instead of the page", setBool(&c.JSON), false, false},
+		{"screenshot", "FILE", "", "write a PNG of what the browser saw", setString(&c.Screenshot), false, false},
+		{"report", "FILE", "", "write an HTML page that compares what a person sees with what the bot gets", setString(&c.Report), false, false},
+		{"mobile", "", "off", "render as a phone", setBool(&c.Mobile), false, false},
 		{"timeout", "D", prerender.DefaultTimeout.String(), "time for the whole render", func(s string) error {
 			d, err := time.ParseDuration(s)
 			if err != nil || d < 3*time.Second || d > 5*time.Minute {
@@ -122,18 +126,18 @@ func (c *Render) RenderOptions() []Option {
 			}
 			c.Timeout = d
 			return nil
-		}, false},
+		}, false, false},
 	}, c.Chrome.options()...)
 }
 
 // WarmOptions lists the options of `stillpage warm`, each bound to a field.
 func (c *Warm) WarmOptions() []Option {
 	return []Option{
-		{"sitemap", "URL", "", "a sitemap, or an index of sitemaps, like https://www.example.com/sitemap.xml", setURL(&c.Sitemaps), true},
+		{"sitemap", "URL", "", "a sitemap, or an index of sitemaps, like https://www.example.com/sitemap.xml", setURL(&c.Sitemaps), true, false},
 		{"list", "FILE", "", "a file with a URL a line, or a sitemap", func(s string) error {
 			c.Lists = append(c.Lists, s)
 			return nil
-		}, true},
+		}, true, false},
 		{"rate", "N", "2", "pages asked for in a second, at most", func(s string) error {
 			rate, err := strconv.ParseFloat(s, 64)
 			if err != nil || !(rate >= 0.01 && rate <= 1000) {
@@ -141,7 +145,7 @@ func (c *Warm) WarmOptions() []Option {
 			}
 			c.Rate = rate
 			return nil
-		}, false},
+		}, false, false},
 		{"parallel", "N", "4", "pages waited for at once", func(s string) error {
 			n, err := strconv.Atoi(s)
 			if err != nil || n < 1 || n > 256 {
@@ -149,10 +153,10 @@ func (c *Warm) WarmOptions() []Option {
 			}
 			c.Parallel = n
 			return nil
-		}, false},
-		{"mobile", "", "off", "ask as a phone", setBool(&c.Mobile), false},
-		{"state", "FILE", "", "what was asked for, so that a run goes on where it was stopped, and the next asks for what has changed", setString(&c.State), false},
-		{"again", "D", "1d", "with --state: after how long a page is asked for again whose sitemap does not say when it has changed", setInterval(&c.Again), false},
+		}, false, false},
+		{"mobile", "", "off", "ask as a phone", setBool(&c.Mobile), false, false},
+		{"state", "FILE", "", "what was asked for, so that a run goes on where it was stopped, and the next asks for what has changed", setString(&c.State), false, false},
+		{"again", "D", "1d", "with --state: after how long a page is asked for again whose sitemap does not say when it has changed", setInterval(&c.Again), false, false},
 	}
 }
 
@@ -162,7 +166,7 @@ func (c *Chrome) options() []Option {
 			p, err := parsePrefix(s)
 			c.EgressAllow = append(c.EgressAllow, p)
 			return err
-		}, true},
+		}, true, false},
 		{"concurrency", "N", "two a core", "pages rendered at once", func(s string) error {
 			n, err := strconv.Atoi(s)
 			if err != nil || n < 1 || n > 256 {
@@ -170,13 +174,13 @@ func (c *Chrome) options() []Option {
 			}
 			c.Concurrency = n
 			return nil
-		}, false},
-		{"language", "L", prerender.DefaultLanguage, "language of the person that pages are rendered for, as in Accept-Language", setString(&c.Rendering.Language), false},
-		{"follow-redirects", "", "off: the bot is answered 302", "show the page that a script or a meta refresh leads to", setBool(&c.Rendering.FollowRedirects), false},
-		{"declarative-shadow", "", "off: they are flattened", "write shadow roots as <template shadowrootmode>", setBool(&c.Rendering.DeclarativeShadow), false},
-		{"refuse-partial", "", "off: what there is is answered", "answer with an error when a page did not finish in its time", setBool(&c.Rendering.RefusePartial), false},
-		{"real-time", "", "off", "render without the jumping clock, a second slower", setBool(&c.Rendering.RealTime), false},
-		{"chromium", "PATH", "looked for in PATH", "the Chromium to use", setString(&c.Chromium), false},
+		}, false, false},
+		{"language", "L", prerender.DefaultLanguage, "language of the person that pages are rendered for, as in Accept-Language", setString(&c.Rendering.Language), false, false},
+		{"follow-redirects", "", "off: the bot is answered 302", "show the page that a script or a meta refresh leads to", setBool(&c.Rendering.FollowRedirects), false, false},
+		{"declarative-shadow", "", "off: they are flattened", "write shadow roots as <template shadowrootmode>", setBool(&c.Rendering.DeclarativeShadow), false, false},
+		{"refuse-partial", "", "off: what there is is answered", "answer with an error when a page did not finish in its time", setBool(&c.Rendering.RefusePartial), false, false},
+		{"real-time", "", "off", "render without the jumping clock, a second slower", setBool(&c.Rendering.RealTime), false, false},
+		{"chromium", "PATH", "looked for in PATH", "the Chromium to use", setString(&c.Chromium), false, false},
 	}
 }
 
@@ -291,7 +295,11 @@ func parse(options []Option, args []string, getenv func(string) string) (rest []
 		}
 	}
 	for _, o := range options {
-		errs = append(errs, o.apply(given[o.Name], getenv(o.Env())))
+		variable := ""
+		if o.Env() != "" {
+			variable = getenv(o.Env())
+		}
+		errs = append(errs, o.apply(given[o.Name], variable))
 	}
 	return rest, errors.Join(errs...)
 }
@@ -398,7 +406,10 @@ func Usage(w io.Writer, options []Option) {
 		if o.Default != "" {
 			fmt.Fprintf(w, " (default: %s)", o.Default)
 		}
-		fmt.Fprintf(w, "\n  %22s %s\n", "", o.Env())
+		fmt.Fprintln(w)
+		if o.Env() != "" {
+			fmt.Fprintf(w, "  %22s %s\n", "", o.Env())
+		}
 	}
 }
 
@@ -410,10 +421,16 @@ func Markdown(w io.Writer, options []Option) {
 		if o.Value != "" {
 			name += " " + o.Value
 		}
-		help := o.Help
-		if o.repeated {
+		help, variable := o.Help, "`"+o.Env()+"`"
+		if o.Env() == "" {
+			variable = ""
+		}
+		switch {
+		case o.repeated && o.flagOnly:
+			help += "; may be repeated"
+		case o.repeated:
 			help += "; may be repeated, separated by commas in the variable"
 		}
-		fmt.Fprintf(w, "| `%s` | `%s` | %s | %s |\n", name, o.Env(), o.Default, help)
+		fmt.Fprintf(w, "| `%s` | %s | %s | %s |\n", name, variable, o.Default, help)
 	}
 }

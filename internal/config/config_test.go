@@ -109,9 +109,10 @@ func TestDocumentation(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, options := range map[string][]config.Option{
-		"serve":  new(config.Serve).ServeOptions(),
-		"render": new(config.Render).RenderOptions(),
-		"warm":   new(config.Warm).WarmOptions(),
+		"serve":   new(config.Serve).ServeOptions(),
+		"render":  new(config.Render).RenderOptions(),
+		"warm":    new(config.Warm).WarmOptions(),
+		"operate": new(config.Operate).AllOptions(),
 	} {
 		var table strings.Builder
 		config.Markdown(&table, options)
