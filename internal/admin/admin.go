@@ -7,7 +7,10 @@ package admin
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stillpage/stillpage/internal/control"
@@ -172,6 +175,12 @@ func status(a *API, c *call) error {
 	if s.Faults == nil {
 		s.Faults = []string{}
 	}
+	isOthers := func(origin string) bool {
+		_, host, _ := strings.Cut(origin, "://")
+		return !c.who.May(control.Viewer, host)
+	}
+	s.Sites = append([]string{}, slices.DeleteFunc(s.Sites, isOthers)...)
+	maps.DeleteFunc(s.Warming, func(origin string, _ prerender.WarmRun) bool { return isOthers(origin) })
 	return c.answer(http.StatusOK, s)
 }
 

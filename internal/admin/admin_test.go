@@ -20,7 +20,7 @@ import (
 	"github.com/stillpage/stillpage/internal/warm"
 )
 
-func TestMain(m *testing.M) { awstest.Main(m) }
+func TestMain(m *testing.M) { awstest.Main(documented{m}) }
 
 // operator asks an API with a real store, which has one fixed site.
 type operator struct {
@@ -76,7 +76,9 @@ func newOperatorWith(t *testing.T, pages prerender.Store, records control.Store)
 	o.plane = &control.Plane{Ledger: &control.Ledger{Records: records, Now: now, Log: quiet}, Pages: pages, Fixed: fixed}
 	jobs := &warm.Scheduler{Plane: o.plane, Queue: o, Renew: o.renew, Now: now, Log: quiet}
 	o.admin = &admin.API{
-		Status: func() admin.Status { return admin.Status{Healthy: true} }, Plane: o.plane, Log: quiet, Now: now, Do: jobs.Do,
+		Status: func() admin.Status {
+			return admin.Status{Healthy: true, Sites: []string{"https://our.example", "https://their.example"}, Warming: map[string]prerender.WarmRun{"https://their.example": {}}}
+		}, Plane: o.plane, Log: quiet, Now: now, Do: jobs.Do,
 		Principal: admin.Bearer(firstToken, &control.TokenCache{Records: records, Now: now}), Login: admin.Login{Mode: "token"},
 		Inspect: func(_ context.Context, page prerender.Page) (*report.Report, error) { return o.inspect(page) },
 	}

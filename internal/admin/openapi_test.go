@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http/httptest"
 	"regexp"
@@ -36,6 +37,36 @@ var (
 	noted   sync.Map
 	notedAs sync.Map // what is wrong with them
 )
+
+// documented runs the tests, and then looks whether every answer of the document has been
+// produced by one of them, and was as it says.
+type documented struct{ *testing.M }
+
+func (d documented) Run() int {
+	code := d.M.Run()
+	if code != 0 || flag.Lookup("test.run").Value.String() != "" || flag.Lookup("test.fuzz").Value.String() != "" {
+		return code
+	}
+	var all document
+	json.Unmarshal(admin.OpenAPI(), &all) // it has been read before
+	for pattern, operations := range all.Paths {
+		for method, operation := range operations {
+			for status := range operation.Responses {
+				name := strings.ToUpper(method) + " " + pattern + " " + status
+				if _, ok := noted.Load(name); !ok {
+					fmt.Println("FAIL: no test has had the documented answer", name)
+					code = 1
+				}
+			}
+		}
+	}
+	notedAs.Range(func(name, what any) bool {
+		fmt.Println("FAIL:", name, what)
+		code = 1
+		return true
+	})
+	return code
+}
 
 // note holds an answer against the document.
 func note(method, path string, w *httptest.ResponseRecorder) {

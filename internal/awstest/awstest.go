@@ -42,7 +42,7 @@ const startTimeout = 60 * time.Second
 // Main runs the tests, stops what they have started, and cleans up.
 //
 //	func TestMain(m *testing.M) { awstest.Main(m) }
-func Main(m *testing.M, cleanUp ...func()) {
+func Main(m interface{ Run() int }, cleanUp ...func()) {
 	code := m.Run()
 	for _, f := range cleanUp {
 		f()

@@ -141,7 +141,7 @@ type WarmRun struct {
 	// Attempts have failed to read all of the sitemaps.
 	Attempts int `json:"attempts,omitempty"`
 
-	Pages  map[Warmth]int `json:"pages"`            // an entry has one for each device and language
+	Pages  map[Warmth]int `json:"pages,omitempty"`  // an entry has one for each device and language
 	Faults []string       `json:"faults,omitempty"` // of sitemaps and entries, the first ones
 }
 

@@ -29,8 +29,7 @@ func (s *Scheduler) Do(ctx context.Context, job *control.Job) error {
 	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
 	defer cancel()
 	switch {
-	case errors.Is(err, control.ErrConflict): // somebody has cancelled it
-		*job, err = s.Plane.Job(saving, job.ID)
+	case errors.Is(err, control.ErrConflict):
 	case err != nil && ctx.Err() != nil:
 		err = s.Plane.SaveJob(saving, job) // it goes on with the next call
 	case err != nil:
@@ -40,6 +39,9 @@ func (s *Scheduler) Do(ctx context.Context, job *control.Job) error {
 		err = s.Plane.SaveJob(saving, job)
 	default:
 		err = s.Plane.EndJob(saving, job, control.Done)
+	}
+	if errors.Is(err, control.ErrConflict) { // somebody has cancelled it
+		*job, err = s.Plane.Job(saving, job.ID)
 	}
 	if err == nil && job.State.Over() {
 		s.log().InfoContext(ctx, "job over", "job", job.ID, "kind", job.Kind, "site", job.Site, "state", job.State, "pages", job.Progress.Pages, "faults", job.Progress.Faults)
