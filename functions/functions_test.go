@@ -101,7 +101,7 @@ func install(t *testing.T) *account {
 	}
 	a.deploy("router", 25*time.Second, 0)
 	a.deploy("render", 30*time.Second, 2)
-	a.deploy("admin", 10*time.Second, 0)
+	a.deploy("admin", 40*time.Second, 0)
 	return a
 }
 
@@ -455,6 +455,138 @@ func TestAdmin(t *testing.T) {
 	a.answer(w, httptest.NewRequest("GET", "/", nil), "admin", event)
 	if w.Code != 200 || !strings.Contains(w.Body.String(), a.front.URL) || !strings.Contains(w.Body.String(), `"healthy": true`) {
 		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
+
+// call asks the admin function as API Gateway does. The caller is what the authorizer says.
+func (a *account) call(method, path, caller, body string) *httptest.ResponseRecorder {
+	a.t.Helper()
+	text, err := os.ReadFile("testdata/httpapi-status.json")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	var event map[string]any
+	if err := json.Unmarshal(text, &event); err != nil {
+		a.t.Fatal(err)
+	}
+	request := event["requestContext"].(map[string]any)
+	rawPath, query, _ := strings.Cut(path, "?")
+	event["rawPath"], event["rawQueryString"], event["body"] = rawPath, query, body
+	event["headers"].(map[string]any)["content-type"] = "application/json"
+	http := request["http"].(map[string]any)
+	http["method"], http["path"] = method, rawPath
+	delete(request, "authorizer")
+	if caller != "" {
+		var authorizer any
+		if err := json.Unmarshal([]byte(caller), &authorizer); err != nil {
+			a.t.Fatal(err)
+		}
+		request["authorizer"] = authorizer
+	}
+	if text, err = json.Marshal(event); err != nil {
+		a.t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	a.answer(w, httptest.NewRequest("GET", "/", nil), "admin", text)
+	return w
+}
+
+func iam(name string) string {
+	return `{"iam": {"userArn": "arn:aws:sts::123456789012:assumed-role/` + name + `/alice"}}`
+}
+
+func groups(names string) string {
+	return `{"jwt": {"claims": {"sub": "1234", "email": "alice@example.com", "cognito:groups": "` + names + `"}}}`
+}
+
+// Who API Gateway has let in has the role that the rules say; nobody else gets more than
+// the console's files.
+func TestAdminRoles(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	order := fmt.Sprintf(`{"site": %q, "path": "/none"}`, a.front.URL)
+	host := strings.TrimPrefix(a.front.URL, "http://")
+	want := func(caller, method, path, body string, status int) *httptest.ResponseRecorder {
+		t.Helper()
+		w := a.call(method, path, caller, body)
+		if w.Code != status {
+			t.Errorf("%s %s as %s: got %d %s, want %d", method, path, caller, w.Code, w.Body, status)
+		}
+		return w
+	}
+	// Without rules: whoever IAM lets in; of those with a token the members of three groups.
+	want(iam("anybody"), "POST", "/v1/purges", order, 201)
+	want(groups("[stillpage-viewer others]"), "GET", "/v1/sites", "", 200)
+	want(groups("[stillpage-viewer others]"), "POST", "/v1/purges", order, 403)
+	want(groups("stillpage-operator"), "POST", "/v1/purges", order, 201)
+	want(groups("stillpage-operator"), "GET", "/v1/tokens", "", 403)
+	want(groups("strangers"), "GET", "/v1/sites", "", 403)
+	want("", "GET", "/v1/sites", "", 401)
+	want("", "GET", "/", "", 200)
+	if w := want("", "GET", "/v1/login", "", 200); !strings.Contains(w.Body.String(), `"mode": "iam"`) {
+		t.Errorf("login: got %s", w.Body)
+	}
+
+	a.env = append(a.env, "STILLPAGE_ACCESS=arn:aws:sts::123456789012:assumed-role/ops/*=admin,shop=operator@"+host, "STILLPAGE_JWT_ISSUER=https://idp.example/realm", "STILLPAGE_JWT_AUDIENCE=app")
+	a.deploy("admin", 30*time.Second, 0)
+	want(iam("anybody"), "GET", "/v1/sites", "", 403)
+	want(iam("ops"), "GET", "/v1/tokens", "", 200)
+	want(groups("shop"), "POST", "/v1/purges", order, 201)
+	want(groups("shop"), "GET", "/v1/sites/other.example", "", 404)
+	if w := want("", "GET", "/", "", 200); !strings.Contains(w.Header().Get("Content-Security-Policy"), "connect-src 'self' https://idp.example") {
+		t.Errorf("the console may not ask the issuer: %v", w.Header())
+	}
+	var events struct{ Events []control.Event }
+	w := want(iam("ops"), "GET", "/v1/events?limit=1", "", 200)
+	if err := json.Unmarshal(w.Body.Bytes(), &events); err != nil || len(events.Events) != 1 || events.Events[0].Actor != "alice@example.com" || events.Events[0].From != "203.0.113.9" {
+		t.Errorf("the audit: got %+v, %v", events, err)
+	}
+}
+
+// Pages are looked at, rendered and compared by way of the render function, and jobs are
+// done by the schedule.
+func TestAdminPages(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.want("/shop", 200, "miss", "content 0 of /shop")
+	a.version.Store(1)
+	url := a.front.URL + "/shop"
+	w := a.call("POST", "/v1/comparisons", iam("x"), fmt.Sprintf(`{"url": %q}`, url))
+	var c struct {
+		Same   bool
+		Person struct{ Picture []byte }
+		Stored []struct{ Mark, Text string }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &c); err != nil || w.Code != 200 || c.Same || len(c.Person.Picture) < 1000 || !strings.Contains(w.Body.String(), "content 1 of /shop") {
+		t.Fatalf("comparison: got %d %.300s, %v; log: %s", w.Code, w.Body, err, a.lambda.Log("admin"))
+	}
+	if w := a.call("POST", "/v1/renders", iam("x"), fmt.Sprintf(`{"url": %q}`, url)); w.Code != 201 || !strings.Contains(w.Body.String(), `"done"`) {
+		t.Errorf("render: got %d %s; log: %s", w.Code, w.Body, a.lambda.Log("admin"))
+	}
+	a.want("/shop", 200, "hit", "content 1 of /shop")
+	w = a.call("POST", "/v1/purges", iam("x"), fmt.Sprintf(`{"site": %q, "path": "/shop", "again": true}`, a.front.URL))
+	if w.Code != 202 {
+		t.Fatalf("purge: got %d %s", w.Code, w.Body)
+	}
+	a.deploy("render", 30*time.Second, 2) // instead of waiting until it reads the site again
+	if result, err := a.lambda.Invoke(t.Context(), "admin", []byte(`{"warm": true}`)); err != nil || result.FunctionError != "" {
+		t.Fatalf("schedule: %v %s", err, result.Payload)
+	}
+	if n := a.queue.Len(); n != 1 {
+		t.Errorf("%d pages are queued, want 1; log: %s", n, a.lambda.Log("admin"))
+	}
+	if w := a.call("GET", "/v1/jobs", iam("x"), ""); !strings.Contains(w.Body.String(), `"queued": 1`) {
+		t.Errorf("jobs: got %s", w.Body)
+	}
+	if w := a.call("DELETE", "/v1/pages?url="+url, iam("x"), ""); w.Code != 201 {
+		t.Errorf("delete: got %d %s", w.Code, w.Body)
+	}
+	// What the router and the renderer have counted is merged and shown.
+	if result, err := a.lambda.Invoke(t.Context(), "admin", []byte(`{"merge": true}`)); err != nil || result.FunctionError != "" {
+		t.Fatalf("merge: %v %s", err, result.Payload)
+	}
+	if w := a.call("GET", "/v1/stats", iam("x"), ""); !strings.Contains(w.Body.String(), `"miss": 1`) || !strings.Contains(w.Body.String(), `"complete": 1`) {
+		t.Errorf("statistics: got %s", w.Body)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/router"
 )
@@ -271,4 +272,66 @@ func FuzzTarget(f *testing.F) {
 			t.Errorf("%q at %q: got %d %q %q", target, host, res.StatusCode, url, reason)
 		}
 	})
+}
+
+// tokens are those of integrations, by their texts.
+type tokens map[string]control.Token
+
+func (t tokens) Check(_ context.Context, text string) (control.Token, error) {
+	if text == "down" {
+		return control.Token{}, errors.New("dynamodb at 10.0.0.1")
+	}
+	token, ok := t[text]
+	if !ok {
+		return control.Token{}, control.ErrTokenUnknown
+	}
+	return token, nil
+}
+
+// Stored tokens are good beside the fixed one, each for its own sites and counted by
+// itself; those of operators are not.
+func TestStoredTokens(t *testing.T) {
+	t.Parallel()
+	var named string
+	h := handler(t, page)
+	h.Service = namer{&named}
+	h.Token = "secret"
+	h.Tokens = tokens{
+		"all": {ID: "1", Use: control.Integration}, "a": {ID: "2", Use: control.Integration, Sites: []string{"a.example"}}, "admin": {ID: "3", Use: "admin"},
+	}
+	for _, tt := range []struct {
+		token, target string
+		status        int
+		name          string
+	}{
+		{"secret", "/https://a.example/", 200, "integrations"}, {"all", "/https://a.example/", 200, "token 1"}, {"a", "/https://a.example/", 200, "token 2"},
+		{"a", "/http://b.example:9000/", 401, ""}, {"admin", "/https://a.example/", 401, ""}, {"none", "/https://a.example/", 401, ""}, {"", "/https://a.example/", 403, ""}, {"down", "/https://a.example/", 503, ""},
+	} {
+		named = ""
+		header := http.Header{}
+		if tt.token != "" {
+			header.Set("X-Prerender-Token", tt.token)
+		}
+		res := get(t, h, "GET", tt.target, header)
+		text, _ := io.ReadAll(res.Body)
+		if res.StatusCode != tt.status || named != tt.name || strings.Contains(string(text), "10.0.0.1") {
+			t.Errorf("%q for %s: got %d as %q, want %d as %q; %s", tt.token, tt.target, res.StatusCode, named, tt.status, tt.name, text)
+		}
+	}
+	// Where none is asked for, one that is known has its name, and a stranger's is not looked at.
+	h.Token = ""
+	for token, name := range map[string]string{"a": "token 2", "none": "integrations", "down": "integrations"} {
+		get(t, h, "GET", "/https://a.example/", http.Header{"X-Prerender-Token": {token}})
+		if named != name {
+			t.Errorf("none asked for, %q: counted as %q, want %q", token, named, name)
+		}
+	}
+}
+
+// namer answers every page, and keeps the token's name.
+type namer struct{ name *string }
+
+func (n namer) Answer(_ context.Context, r prerender.Request) (*prerender.Answer, error) {
+	*n.name = r.Token
+	return page(r.Page)
 }
