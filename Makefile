@@ -5,7 +5,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint lint-templates build image test-image generate fuzz deps package deploy
+.PHONY: help run test bench screenshots lint lint-templates build image test-image generate fuzz deps package deploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ bench: ## compare with prerender and rendertron (installs them from npm), measur
 	@scripts/bench-deps.sh
 	@scripts/aws-deps.sh
 	go run ./bench $(BENCHFLAGS)
+
+screenshots: deps ## write the pictures of docs/console.md
+	go test ./cmd/stillpage -count=1 -run '^TestConsole$$' -args -screenshots $(CURDIR)/docs/console
 
 lint: ## gofmt, go vet, staticcheck, govulncheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi

@@ -4,6 +4,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +20,9 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/stillpage/stillpage/internal/boltstore"
 	"github.com/stillpage/stillpage/internal/chrome"
+	"github.com/stillpage/stillpage/internal/insight"
 )
 
 // screenshots is where `make screenshots` has the console's pictures written.
@@ -194,13 +198,19 @@ func (p *visitor) shot(name string) {
 }
 
 func (p *visitor) picture(path string) {
-	// A frame is painted when it has been seen.
-	eval[bool](p, `(document.querySelector('iframe')?.scrollIntoView(), true)`)
+	// The screen is made as tall as the page: what is in a frame is painted on a screen only.
+	size := eval[[]int64](p, `[innerWidth, document.documentElement.scrollHeight]`)
+	p.screen(size[0], size[1])
 	chromedp.Do(p.ctx, chromedp.Sleep(500*time.Millisecond))
-	eval[bool](p, `(scrollTo(0, 0), true)`)
-	if picture, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100)); err == nil {
+	if picture, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot()); err == nil {
 		os.WriteFile(path, picture, 0o644)
 	}
+	p.screen(size[0], 900)
+}
+
+func (p *visitor) screen(width, height int64) {
+	p.t.Helper()
+	call(p, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1, Mobile: width < 600})
 }
 
 // looks sets the colours that the person prefers, and the width of the screen.
@@ -208,14 +218,60 @@ func (p *visitor) looks(scheme string, width int64) {
 	call(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
 	}})
-	call(p, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1, Mobile: width < 600})
+	p.screen(width, 900)
+}
+
+// pastDay writes statistics of the day before, so that there is something to see.
+func pastDay(t *testing.T, dir string) {
+	t.Helper()
+	store, err := boltstore.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	r := rand.New(rand.NewPCG(1, 2))
+	agents := []struct {
+		name, purpose string
+		share         int
+	}{{"GPTBot", "ai-training", 30}, {"Googlebot", "search", 40}, {"Bingbot", "search", 12}, {"ClaudeBot", "ai-training", 9}, {"ChatGPT-User", "ai-user-fetch", 6}, {"Slackbot", "social-preview", 3}}
+	for ago := 23; ago > 0; ago-- {
+		at := time.Now().Add(-time.Duration(ago) * time.Hour)
+		c := &insight.Collector{Records: store.Records(), Instance: fmt.Sprint(ago), Now: func() time.Time { return at }}
+		for range 150 + int(110*math.Sin(float64(at.Hour())/24*2*math.Pi)) + r.IntN(40) {
+			agent, pick := agents[0], r.IntN(100)
+			for _, a := range agents {
+				if pick -= a.share; pick < 0 {
+					agent = a
+					break
+				}
+			}
+			request := insight.Request{Host: "www.example.com", Agent: agent.name, Purpose: agent.purpose, Cache: "hit", Took: time.Duration(8+r.ExpFloat64()*9) * time.Millisecond, Bytes: 9000}
+			switch n := r.IntN(100); {
+			case n < 9:
+				request.Cache, request.Took = "miss", time.Duration(180+r.ExpFloat64()*240)*time.Millisecond
+				render := insight.Render{Host: request.Host, URL: fmt.Sprintf("https://www.example.com/products/%d", r.IntN(400)), Outcome: "complete", Took: request.Took}
+				if r.IntN(30) == 0 {
+					render.Outcome, render.Partial, render.Took = "partial", "requests", 15*time.Second
+				}
+				c.Render(render)
+			case n < 17:
+				request.Cache = "stale"
+			case n < 18:
+				request.Cache, request.Reason = "refused", "url-invalid"
+			}
+			c.Request(request)
+		}
+		c.Flush(t.Context())
+	}
 }
 
 // Every view of the console loads, and its main action works, in the real browser, against
 // the whole program.
 func TestConsole(t *testing.T) {
 	t.Parallel()
-	p := start(t, "--demo")
+	data := t.TempDir()
+	pastDay(t, data)
+	p := start(t, "--demo", "--data", data)
 	for _, path := range []string{"/", "/items/brass-kettle", "/items/nothing", "/items/brass-kettle"} {
 		for _, agent := range []string{"GPTBot/1.2", "Googlebot/2.1", "Slackbot-LinkExpanding 1.0"} {
 			get(t, "GET", p.edge+path, agent)
@@ -235,14 +291,25 @@ func TestConsole(t *testing.T) {
 	me.sees("Overview", "What needs attention", "admin token")
 
 	// Overview: what was counted is there when it has been written.
-	for deadline := time.Now().Add(40 * time.Second); !strings.Contains(me.text(), "from the store"); {
-		if time.Now().After(deadline) {
-			t.Fatalf("no statistics: %s", me.text())
-		}
-		me.do(chromedp.Sleep(time.Second), chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS(`#main[data-ready=overview] h1`)))
+	counted := func() bool {
+		return strings.Contains(get(t, "GET", p.admin+"/v1/stats?site="+strings.TrimPrefix(p.edge, "http://"), "", "Authorization", p.token).body, "GPTBot")
 	}
-	me.sees("Requests", "Slowest renders", "/items/brass-kettle")
+	for deadline := time.Now().Add(40 * time.Second); !counted(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("what was asked for is not counted")
+		}
+	}
+	me.do(chromedp.Reload())
+	me.sees("Requests", "Slowest renders", "from the store")
 	me.shot("overview")
+	me.looks("dark", 1280)
+	me.shot("overview-dark")
+	me.looks("light", 390)
+	me.shot("overview-phone")
+	if wide := eval[int](me, `document.documentElement.scrollWidth`); wide > 390 {
+		t.Errorf("on a phone, the page is %d pixels wide", wide)
+	}
+	me.looks("light", 1280)
 	me.presses("30 days")
 	me.sees("in the last 30 days")
 
@@ -254,7 +321,6 @@ func TestConsole(t *testing.T) {
 	me.sees("Nothing is changed", "As a file")
 	me.types("in-/lifetimes/success/fresh", "1 day")
 	me.sees("What is wrong", "must be like 90s")
-	me.shot("site-fault")
 	me.types("in-/lifetimes/success/fresh", "12h")
 	me.sees("What would change", `"1d"`, `"12h"`)
 	me.shot("site")

@@ -32,7 +32,7 @@ export function chart({ title, points, step, series, kind, format }) {
   });
   if (kind === 'bars') bars(picture, points, values, x, y, series, step, format);
   else lines(picture, values, x, y, series);
-  return h('section', { class: 'card' }, h('h2', {}, title), picture, legend(series), data(title, points, values, series, step, format));
+  return h('section', { class: 'card' }, h('h2', {}, title), h('div', { class: 'scroll' }, picture), legend(series), data(title, points, values, series, step, format));
 }
 
 function bars(picture, points, values, x, y, series, step, format) {
@@ -108,6 +108,6 @@ export function timeline(phases, requests) {
         svg('title', {}, `${r.kind} ${r.url}: ${r.failed || r.status}, ${Math.round(r.startMs)} to ${r.endMs ? Math.round(r.endMs) : '…'} ms`)));
   });
   for (const mark of steps(end)) if (mark <= end) picture.append(svg('text', { x: x(mark), y: tall - 4, 'text-anchor': 'middle' }, `${Math.round(mark)} ms`));
-  return h('div', {}, picture, h('details', { class: 'chart-data' }, h('summary', {}, 'The numbers'),
+  return h('div', {}, h('div', { class: 'scroll' }, picture), h('details', { class: 'chart-data' }, h('summary', {}, 'The numbers'),
     table('', ['Request', 'Kind', 'From, ms', 'To, ms', 'Status', 'Bytes'], requests.map((r) => [r.url, r.kind, Math.round(r.startMs), r.endMs ? Math.round(r.endMs) : 'had not ended', r.failed || r.status, r.bytes]), [2, 3, 5])));
 }
