@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { awstest.Main(documented{m}) }
 
 // operator asks an API with a real store, which has one fixed site.
 type operator struct {
-	t     *testing.T
+	t     testing.TB
 	pages prerender.Store
 	sites *control.Sites
 	plane *control.Plane
@@ -41,12 +41,12 @@ const firstToken = "sp_admin_test"
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func newOperator(t *testing.T) *operator {
+func newOperator(t testing.TB) *operator {
 	store := openBolt(t)
 	return newOperatorWith(t, store, store.Records())
 }
 
-func openBolt(t *testing.T) *boltstore.Store {
+func openBolt(t testing.TB) *boltstore.Store {
 	store, err := boltstore.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -56,15 +56,15 @@ func openBolt(t *testing.T) *boltstore.Store {
 }
 
 // overDynamoDB is newOperator on DynamoDB Local.
-func overDynamoDB(t *testing.T) *operator {
+func overDynamoDB(t testing.TB) *operator {
 	db := awstest.DynamoDB(t)
 	return newOperatorWith(t, &dynamo.Store{Client: db, Table: awstest.Table(t), Consistent: true}, &dynamo.Records{Client: db, Table: awstest.ConfigTable(t)})
 }
 
 // stores are what everything is tested over.
-var stores = map[string]func(*testing.T) *operator{"bbolt": newOperator, "DynamoDB Local": overDynamoDB}
+var stores = map[string]func(testing.TB) *operator{"bbolt": newOperator, "DynamoDB Local": overDynamoDB}
 
-func newOperatorWith(t *testing.T, pages prerender.Store, records control.Store) *operator {
+func newOperatorWith(t testing.TB, pages prerender.Store, records control.Store) *operator {
 	fixed, err := prerender.NewSiteList(prerender.Site{
 		Origin: prerender.Origin{Scheme: "http", Host: "127.0.0.1:8080"}, Settings: prerender.Settings{Vary: &prerender.VaryRule{Mobile: true}},
 	})
