@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"golang.org/x/term"
 
@@ -111,7 +113,7 @@ func orNothing(args string) string {
 func newOperator(ctx context.Context, cfg config.Operate, stdin io.Reader, stdout, stderr io.Writer) (*operator, error) {
 	o := &operator{ctx: ctx, Operate: cfg, stdin: stdin, stdout: stdout, stderr: stderr}
 	o.client = &adminclient.Client{Address: cfg.API, Token: cfg.Token, Region: cfg.Region}
-	if cfg.Token == "" && cfg.Data != "" {
+	if cfg.Token == "" && cfg.Data != "" && isLocal(cfg.API) { // it is this machine's secret
 		token, _, err := readAdminToken(filepath.Join(cfg.Data, adminTokenFile))
 		if err != nil {
 			return nil, err
@@ -119,6 +121,15 @@ func newOperator(ctx context.Context, cfg config.Operate, stdin io.Reader, stdou
 		o.client.Token = token
 	}
 	return o, nil
+}
+
+func isLocal(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // get asks, and reads the answer into the value that v points to. With --json, the answer
@@ -147,9 +158,22 @@ func (o *operator) table(head string, rows [][]string) {
 	w := tabwriter.NewWriter(o.stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, strings.ReplaceAll(head, " | ", "\t"))
 	for _, row := range rows {
+		for i := range row {
+			row[i] = plain(row[i])
+		}
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	w.Flush()
+}
+
+// plain is a text without what a terminal would take for a command: pages write it.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }
 
 // confirm asks a person. Where there is none, --yes must be given.
@@ -181,7 +205,7 @@ func (o *operator) pages(path string, query url.Values, found func(body []byte) 
 		if err != nil {
 			return err
 		}
-		if o.JSON {
+		if o.JSON { // a document a part
 			o.stdout.Write(answer.Body)
 		}
 		n, next, err := found(answer.Body)

@@ -28,7 +28,7 @@ func pageExplain(o *operator) error {
 	}
 	fmt.Fprintf(o.stdout, "%s\n", e.Would)
 	for _, because := range e.Because {
-		fmt.Fprintf(o.stdout, "  %s\n", because)
+		fmt.Fprintf(o.stdout, "  %s\n", plain(because))
 	}
 	return nil
 }
@@ -85,16 +85,16 @@ func pageCompare(o *operator) error {
 	if shown || err != nil {
 		return err
 	}
-	fmt.Fprintf(o.stdout, "Status %d, %d bytes of HTML. The page was taken because %s.\n", c.Status, c.HTMLBytes, c.Ended)
+	fmt.Fprintf(o.stdout, "Status %d, %d bytes of HTML. The page was taken because %s.\n", c.Status, c.HTMLBytes, plain(c.Ended))
 	for _, finding := range c.Findings {
-		fmt.Fprintf(o.stdout, "  ! %s\n", finding)
+		fmt.Fprintf(o.stdout, "  ! %s\n", plain(finding))
 	}
 	fmt.Fprintln(o.stdout, "\nThe text: - only a person sees it, + only the bot gets it")
 	differs := false
 	for _, l := range c.Text {
 		if l.Mark != " " {
 			differs = true
-			fmt.Fprintf(o.stdout, "  %s %s\n", l.Mark, l.Text)
+			fmt.Fprintf(o.stdout, "  %s %s\n", l.Mark, plain(l.Text))
 		}
 	}
 	if !differs {
@@ -105,7 +105,7 @@ func pageCompare(o *operator) error {
 	} else if len(c.Stored) > 0 {
 		fmt.Fprintln(o.stdout, "\nThe HTML: - only in the stored page, + only in the new render")
 		for _, l := range c.Stored {
-			fmt.Fprintf(o.stdout, "  %s %s\n", l.Mark, l.Text)
+			fmt.Fprintf(o.stdout, "  %s %s\n", l.Mark, plain(l.Text))
 		}
 	}
 	return nil
@@ -370,7 +370,14 @@ func auditExport(o *operator) error {
 // believed.
 func auditVerify(o *operator) error {
 	var v control.Verifier
-	head := o.Head
+	if o.Head != "" {
+		number, hash, ok := strings.Cut(o.Head, ":")
+		n, err := strconv.ParseInt(number, 10, 64)
+		if err != nil || !ok {
+			return usageError{fmt.Errorf("--head %q must be like 12:5f3a…", o.Head)}
+		}
+		v.Known = control.Head{Number: n, Hash: hash}
+	}
 	var err error
 	if o.File != "" {
 		var file *os.File
@@ -381,22 +388,18 @@ func auditVerify(o *operator) error {
 	} else {
 		var known string
 		known, err = o.export(v.Add)
-		head = cmp.Or(head, strings.Replace(known, " ", ":", 1))
+		if end := fmt.Sprintf("%d %s", v.Head.Number, v.Head.Hash); err == nil && known != end && v.Head.Number > 0 {
+			err = fmt.Errorf("the chain is broken: it ends with %s, and the installation says with %s", end, known)
+		}
 	}
 	if err != nil {
 		return err
 	}
-	if number, hash, ok := strings.Cut(head, ":"); ok {
-		n, err := strconv.ParseInt(number, 10, 64)
-		if err != nil {
-			return usageError{fmt.Errorf("--head %q must be like 12:5f3a…", head)}
-		}
-		v.End(control.Head{Number: n, Hash: hash})
-	}
+	v.End()
 	if o.JSON {
 		json.NewEncoder(o.stdout).Encode(map[string]any{"good": len(v.Faults) == 0, "head": v.Head, "faults": append([]string{}, v.Faults...)})
 	} else if len(v.Faults) == 0 {
-		fmt.Fprintf(o.stdout, "%d events are as they were written. Note the end of the chain, to compare with next time:\n%d:%s\n", v.Head.Number, v.Head.Number, v.Head.Hash)
+		fmt.Fprintf(o.stdout, "%d events are as they were written. Note the end of the chain, for --head next time: it shows that nothing before it was written anew.\n%d:%s\n", v.Head.Number, v.Head.Number, v.Head.Hash)
 	}
 	if len(v.Faults) > 0 {
 		return errors.New("the chain is broken:\n  " + strings.Join(v.Faults, "\n  "))

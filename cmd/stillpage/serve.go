@@ -89,7 +89,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	beside.Go(func() { every(ctx, sweepInterval, func() { sweep(ctx, store, log) }) })
 	known := &prerender.SiteCache{Store: &control.Sites{Records: records, Log: log}, Fixed: list, MaxAge: time.Second, Log: log}
 	plane := &control.Plane{Ledger: &control.Ledger{Records: records, Log: log}, Pages: store, Fixed: list}
-	scheduler := &warm.Scheduler{Sites: known, Plane: plane, Queue: queue, Renew: service.Renew, Client: proxy.Client(sitemap.Timeout), Log: log}
+	scheduler := &warm.Scheduler{Sites: known, Plane: plane, Queue: queue, Remake: service.Remake, Client: proxy.Client(sitemap.Timeout), Log: log}
 	began := make(chan struct{}, 1) // a job
 	beside.Go(func() { keepWarm(ctx, scheduler, began, log) })
 	beside.Go(func() { every(ctx, insight.FlushEvery, func() { collector.Flush(ctx) }) })

@@ -96,6 +96,9 @@ func readSites(o *operator) ([]json.RawMessage, error) {
 	if err := decoder.Decode(&tree); err != nil {
 		return nil, fmt.Errorf("%s: %w; it must be like\nsites:\n  - origin: https://www.example.com", o.File, err)
 	}
+	if err := decoder.Decode(new(any)); err != io.EOF {
+		return nil, fmt.Errorf("%s has more than one document; write all sites into one list", o.File)
+	}
 	if len(tree.Sites) == 0 {
 		return nil, fmt.Errorf("%s names no sites", o.File)
 	}

@@ -37,21 +37,20 @@ type Status struct {
 func (s *Status) AddSites(ctx context.Context, sites *prerender.SiteCache, plane *control.Plane) {
 	all, err := sites.All(ctx)
 	s.fault(err)
+	runs, err := plane.Runs(ctx)
+	s.fault(err)
 	s.Sites, s.Warming = []string{}, map[string]prerender.WarmRun{}
 	for _, site := range all {
 		s.Sites = append(s.Sites, site.Origin.String())
-		if site.Warming == nil {
-			continue
+		if site.Warming != nil {
+			s.Warming[site.Origin.String()] = runs[site.Origin.Host]
 		}
-		run, err := plane.Run(ctx, site.Origin.Host)
-		s.fault(err)
-		s.Warming[site.Origin.String()] = run
 	}
 }
 
 func (s *Status) fault(err error) {
 	if err != nil {
-		s.Faults = append(s.Faults, err.Error())
+		s.Faults = append(s.Faults, "store: "+err.Error())
 	}
 }
 
@@ -70,6 +69,9 @@ type API struct {
 
 	// Inspect renders a page and says what a person and a bot see.
 	Inspect func(ctx context.Context, page prerender.Page) (*report.Report, error)
+
+	// Uses are what tokens are for here. Nil: for all that there is.
+	Uses []control.TokenUse
 
 	// RenderGB is the memory of a render, for what it costs. Zero: DefaultRenderGB.
 	RenderGB float64
@@ -161,8 +163,9 @@ func health(a *API, c *call) error {
 	if !s.Healthy {
 		c.w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	for _, fault := range s.Faults {
-		c.w.Write([]byte(fault + "\n"))
+	for _, fault := range s.Faults { // what is behind the colon is for the log and GET /v1/status
+		part, _, _ := strings.Cut(fault, ":")
+		c.w.Write([]byte(part + "\n"))
 	}
 	if s.Healthy {
 		c.w.Write([]byte("ok\n"))
@@ -180,6 +183,12 @@ func status(a *API, c *call) error {
 		return !c.who.May(control.Viewer, host)
 	}
 	s.Sites = append([]string{}, slices.DeleteFunc(s.Sites, isOthers)...)
+	if !c.who.May(control.Viewer, "") {
+		s.Faults = append([]string{}, s.Faults[:min(1, len(s.Faults))]...)
+		for i := range s.Faults {
+			s.Faults[i] = "the installation is not well; its operators see why"
+		}
+	}
 	maps.DeleteFunc(s.Warming, func(origin string, _ prerender.WarmRun) bool { return isOthers(origin) })
 	return c.answer(http.StatusOK, s)
 }

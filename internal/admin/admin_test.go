@@ -74,7 +74,7 @@ func newOperatorWith(t testing.TB, pages prerender.Store, records control.Store)
 	o := &operator{t: t, pages: pages, sites: &control.Sites{Records: records, Log: quiet}, token: firstToken, clock: time.Now()}
 	now := func() time.Time { return o.clock }
 	o.plane = &control.Plane{Ledger: &control.Ledger{Records: records, Now: now, Log: quiet}, Pages: pages, Fixed: fixed}
-	jobs := &warm.Scheduler{Plane: o.plane, Queue: o, Renew: o.renew, Now: now, Log: quiet}
+	jobs := &warm.Scheduler{Plane: o.plane, Queue: o, Remake: o.remake, Now: now, Log: quiet}
 	o.admin = &admin.API{
 		Status: func() admin.Status {
 			return admin.Status{Healthy: true, Sites: []string{"https://our.example", "https://their.example"}, Warming: map[string]prerender.WarmRun{"https://their.example": {}}}
@@ -91,9 +91,9 @@ func (o *operator) Enqueue(_ context.Context, p prerender.Page) error {
 	return nil
 }
 
-func (o *operator) renew(_ context.Context, p prerender.Page) error {
+func (o *operator) remake(_ context.Context, p prerender.Page) (*prerender.Snapshot, error) {
 	o.renewed = append(o.renewed, p.Key)
-	return nil
+	return &prerender.Snapshot{Expires: o.clock.Add(time.Hour)}, nil
 }
 
 // send sends a request with headers like "If-Match: 1", a line each.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/prerender"
@@ -79,14 +80,24 @@ func (a *API) admit(c *call, route route) error {
 	if !who.Has(route.role) {
 		return problemf(http.StatusForbidden, "%s needs the role of %s, which %s does not have", route.summary, route.role, who.Name)
 	}
-	if host := c.r.PathValue("host"); host != "" {
-		normal, err := prerender.NormalizeHost("https", host)
-		if err != nil {
-			return problemf(http.StatusNotFound, "%v", err)
-		}
-		return c.allow(route.role, normal)
+	if c.r.PathValue("host") == "" {
+		return nil
 	}
-	return nil
+	host, err := c.host()
+	if err != nil {
+		return err
+	}
+	return c.allow(route.role, host)
+}
+
+// host is the one that a path names, as it is written in an origin: which port is the
+// scheme's own depends on the scheme.
+func (c *call) host() (string, error) {
+	host := strings.ToLower(c.r.PathValue("host"))
+	if _, err := prerender.NormalizeHost("https", host); err != nil {
+		return "", problemf(http.StatusNotFound, "%v", err)
+	}
+	return host, nil
 }
 
 // allow refuses those who have a role, but not for this site: to them it does not exist.
@@ -113,6 +124,7 @@ var table = []struct {
 	{prerender.ErrNotFound, http.StatusNotFound, ""},
 	{prerender.ErrURLInvalid, http.StatusUnprocessableEntity, ""},
 	{control.ErrConflict, http.StatusConflict, ""},
+	{control.ErrManyJobs, http.StatusConflict, ""},
 	{prerender.ErrBusy, http.StatusServiceUnavailable, "; try again"},
 }
 
@@ -191,7 +203,15 @@ func (c *call) isDryRun() bool { return c.query("dryRun") == "true" }
 // What a list answers at a time.
 const (
 	defaultLimit = 50
-	mostLimit    = 500
+	mostLimit    = 1000
+
+	// mostAnswer bounds an answer, in bytes: Lambda's are of 6 MB.
+	mostAnswer = 3 << 20
+
+	// mostCursor bounds a cursor and an ID, in bytes: DynamoDB's keys have 1,024; of a page,
+	// the URL may be longer.
+	mostCursor = 9 << 10
+	mostID     = 200
 )
 
 // limit is how many entries are wanted.
@@ -211,7 +231,7 @@ func (c *call) limit() (int, error) {
 func (c *call) cursor() (string, error) {
 	text := c.query("cursor")
 	after, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
+	if err != nil || len(after) > mostCursor {
 		return "", problemf(http.StatusUnprocessableEntity, "cursor %.100q is not one that was answered as next", text)
 	}
 	return string(after), nil

@@ -68,7 +68,8 @@ func (a *API) compare(c *call, page prerender.Page) (*comparison, error) {
 	defer cancel()
 	r, err := a.Inspect(ctx, page)
 	if err != nil {
-		return nil, problemf(http.StatusBadGateway, "the page cannot be rendered: %v", err)
+		a.Log.WarnContext(ctx, "page not compared", "url", page.URL, "err", err)
+		return nil, problemf(http.StatusBadGateway, "the page cannot be rendered: %s; the log says more", cause(err))
 	}
 	out := &comparison{
 		URL: r.URL, Device: r.Device, Status: r.Status, Partial: r.Partial, Ended: r.Ended, Findings: append([]string{}, report.Findings(*r)...),
@@ -82,6 +83,21 @@ func (a *API) compare(c *call, page prerender.Page) (*comparison, error) {
 		out.Requests = append(out.Requests, request{q.URL, q.Kind, milliseconds(q.Start), milliseconds(q.End), q.Status, q.Bytes, q.Failed})
 	}
 	return out, a.compareStored(c, page, r.HTML, out)
+}
+
+// causes are what may be said of why a page cannot be rendered: what is around them in an
+// error may name what is nobody's business.
+var causes = []error{
+	prerender.ErrOriginUnreachable, prerender.ErrOriginTimeout, prerender.ErrRenderTimeout, prerender.ErrAddressRefused, prerender.ErrContentRefused, prerender.ErrBusy,
+}
+
+func cause(err error) string {
+	for _, c := range causes {
+		if errors.Is(err, c) {
+			return c.Error()
+		}
+	}
+	return "the renderer does not answer"
 }
 
 // compareStored compares the HTML of a new render with the stored one, if there is one.

@@ -69,17 +69,18 @@ func listEvents(a *API, c *call) error {
 		return err
 	}
 	wanted := eventQuery{c.query("site"), c.query("actor"), c.query("action"), since, until}
-	list, looked := eventList{Events: []control.Event{}}, 0
-	err = a.Plane.Links(c.r.Context(), before, true, func(_ control.Link, e control.Event) bool {
+	list, looked, size := eventList{Events: []control.Event{}}, 0, 0
+	err = a.Plane.Links(c.r.Context(), before, true, func(link control.Link, e control.Event) bool {
 		if e.At.Before(since) {
 			return false
 		}
-		if len(list.Events) == limit || looked == mostLooked {
+		if len(list.Events) == limit || looked == mostLooked || size > mostAnswer {
 			list.Next = newCursor(strconv.FormatInt(before, 10))
 			return false
 		}
 		if looked, before = looked+1, e.Number; wanted.wants(e) && c.who.May(control.Viewer, e.Site) {
 			list.Events = append(list.Events, e)
+			size += len(link.Event)
 		}
 		return true
 	})
@@ -103,16 +104,16 @@ func exportEvents(a *API, c *call) error {
 	if err != nil {
 		return err
 	}
-	// The head is read first: what is added meanwhile comes after it.
 	head, err := a.Plane.Head(c.r.Context())
 	if err != nil {
 		return err
 	}
 	var links []control.Link
-	last := after
+	last, size := after, 0
 	err = a.Plane.Links(c.r.Context(), after, false, func(link control.Link, e control.Event) bool {
 		links, last = append(links, link), e.Number
-		return len(links) < exportedAtOnce
+		size += len(link.Event)
+		return len(links) < exportedAtOnce && size < mostAnswer && e.Number != head.Number // what is added meanwhile comes after it
 	})
 	if err != nil {
 		return err
@@ -120,7 +121,7 @@ func exportEvents(a *API, c *call) error {
 	header := c.w.Header()
 	header.Set("Content-Type", "application/jsonl")
 	header.Set("X-Audit-Head", strconv.FormatInt(head.Number, 10)+" "+head.Hash)
-	if len(links) == exportedAtOnce {
+	if last < head.Number && len(links) > 0 {
 		header.Set("X-Next-Cursor", newCursor(strconv.FormatInt(last, 10)))
 	}
 	encoder := json.NewEncoder(c.w)
@@ -148,7 +149,7 @@ func verifyEvents(a *API, c *call) error {
 	if err != nil {
 		return err
 	}
-	var v control.Verifier
+	v := control.Verifier{Known: head}
 	err = a.Plane.Links(ctx, 0, false, func(link control.Link, e control.Event) bool {
 		v.Add(link)
 		return e.Number != head.Number
@@ -158,7 +159,7 @@ func verifyEvents(a *API, c *call) error {
 		v.Faults = append(v.Faults, err.Error()) // an event that cannot be read
 	}
 	if complete {
-		v.End(head)
+		v.End()
 	}
 	return c.answer(http.StatusOK, verification{len(v.Faults) == 0, complete, v.Head, append([]string{}, v.Faults...)})
 }

@@ -76,8 +76,9 @@ func (a *API) ordered(c *call, job control.Job) error {
 
 // warmOrder is the body of POST /v1/warmings.
 type warmOrder struct {
-	Site prerender.Origin `json:"site"`
-	control.WarmOrder
+	Site     prerender.Origin `json:"site"`
+	Sitemaps []string         `json:"sitemaps,omitempty"`
+	URLs     []string         `json:"urls,omitempty"`
 }
 
 const warmExample = `{"site": "https://www.example.com", "urls": ["https://www.example.com/new"]}, with sitemaps in the place of urls, or with neither for the site's own sitemaps`
@@ -100,8 +101,8 @@ func postWarming(a *API, c *call) error {
 		return problemf(http.StatusUnprocessableEntity, "name URLs or sitemaps, and not both")
 	}
 	for _, address := range order.Sitemaps {
-		if u, err := url.Parse(address); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return problemf(http.StatusUnprocessableEntity, "sitemap %.200q must be a URL like https://www.example.com/sitemap.xml", address)
+		if u, err := url.Parse(address); err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+			return problemf(http.StatusUnprocessableEntity, "sitemap %.200q must be a URL like https://www.example.com/sitemap.xml, without a password", address)
 		}
 	}
 	site, err := a.Plane.InEffect(c.r.Context(), order.Site.Host)
@@ -111,7 +112,7 @@ func postWarming(a *API, c *call) error {
 	if len(order.URLs)+len(order.Sitemaps) == 0 && (site.Warming == nil || len(site.Warming.Sitemaps) == 0) {
 		return problemf(http.StatusUnprocessableEntity, "site %s has no sitemaps; name some, or URLs, or write them into the site's warming", site.Origin)
 	}
-	job, err := a.Plane.Warm(c.r.Context(), c.by(), order.Site.Host, order.WarmOrder)
+	job, err := a.Plane.Warm(c.r.Context(), c.by(), order.Site.Host, control.WarmOrder{Sitemaps: order.Sitemaps, URLs: order.URLs})
 	if err != nil {
 		return err
 	}
@@ -168,14 +169,15 @@ func listJobs(a *API, c *call) error {
 		return err
 	}
 	host := c.query("site")
-	list, looked := jobList{Jobs: []control.Job{}}, 0
+	list, looked, size := jobList{Jobs: []control.Job{}}, 0, 0
 	err = a.Plane.Jobs(c.r.Context(), before, func(j control.Job) bool {
-		if len(list.Jobs) == limit || looked == mostLooked {
+		if len(list.Jobs) == limit || looked == mostLooked || size > mostAnswer {
 			list.Next = newCursor(before)
 			return false
 		}
 		if looked, before = looked+1, j.ID; (host == "" || j.Site == host) && c.who.May(control.Viewer, j.Site) {
-			list.Jobs = append(list.Jobs, j)
+			short, n := shortened(j)
+			list.Jobs, size = append(list.Jobs, short), size+n
 		}
 		return true
 	})
@@ -183,6 +185,24 @@ func listJobs(a *API, c *call) error {
 		return err
 	}
 	return c.answer(http.StatusOK, list)
+}
+
+// inList is how many of a job's addresses a list shows; GET /v1/jobs/{id} has all.
+const inList = 3
+
+// shortened is a job for a list, and about its size in bytes.
+func shortened(j control.Job) (control.Job, int) {
+	if j.Warm == nil {
+		return j, 1 << 10
+	}
+	order, size := *j.Warm, 1<<10
+	order.URLs, order.More = order.URLs[:min(inList, len(order.URLs))], max(0, len(order.URLs)-inList)
+	order.Sitemaps = order.Sitemaps[:min(inList, len(order.Sitemaps))]
+	for _, address := range append(order.URLs, order.Sitemaps...) {
+		size += len(address)
+	}
+	j.Warm = &order
+	return j, size
 }
 
 func getJob(a *API, c *call) error {
@@ -194,6 +214,9 @@ func getJob(a *API, c *call) error {
 }
 
 func (a *API) job(c *call, role control.Role) (control.Job, error) {
+	if len(c.r.PathValue("id")) > mostID {
+		return control.Job{}, problemf(http.StatusNotFound, "there is no job with so long an ID")
+	}
 	job, err := a.Plane.Job(c.r.Context(), c.r.PathValue("id"))
 	if err == nil && !c.who.May(control.Viewer, job.Site) {
 		err = prerender.ErrNotFound

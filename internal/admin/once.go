@@ -55,7 +55,7 @@ func (a *API) once(c *call, route route) error {
 	}
 	c.r.Body = io.NopCloser(bytes.NewReader(body))
 	request := digest(c.r.Method, c.r.URL.RequestURI(), c.r.Header.Get("If-Match"), string(body))
-	id := digest(c.who.Name, key)
+	id := digest(c.who.ID, key)
 	ctx := c.r.Context()
 	claim := a.keep(id, kept{Request: request}, claimLife)
 	err = a.Plane.Records.Write(ctx, claim)

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"html"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -201,12 +203,15 @@ func getFrame(a *API, c *call) error {
 	text, signature, _ := strings.Cut(c.r.PathValue("ticket"), ".")
 	document, err := base64.RawURLEncoding.DecodeString(text)
 	given, signatureErr := base64.RawURLEncoding.DecodeString(signature)
+	var t ticket
+	if err != nil || len(given) != sha256.Size || json.Unmarshal(document, &t) != nil { // no store is asked for it
+		return problemf(http.StatusNotFound, "the address of this frame is not good; POST /v1/frames makes one")
+	}
 	secret, secretErr := a.Plane.Secret(c.r.Context(), "frames")
 	if secretErr != nil {
 		return secretErr
 	}
-	var t ticket
-	if err != nil || signatureErr != nil || !hmac.Equal(given, sign(secret, document)) || json.Unmarshal(document, &t) != nil || a.now().Unix() > t.Expires {
+	if signatureErr != nil || !hmac.Equal(given, sign(secret, document)) || a.now().Unix() > t.Expires {
 		return problemf(http.StatusNotFound, "the address of this frame is not good, or not any more; POST /v1/frames makes one")
 	}
 	snap, err := a.Plane.Pages.Get(c.r.Context(), t.Key)
@@ -226,23 +231,19 @@ func getFrame(a *API, c *call) error {
 		return nil
 	}
 	address, _, _ := strings.Cut(string(t.Key), " ")
-	c.w.Write([]byte(withBase(string(body), address)))
+	c.w.Write(withBase(body, address))
 	return nil
 }
 
+var headTag, baseTag = regexp.MustCompile(`(?i)<head(\s[^>]*)?>`), regexp.MustCompile(`(?i)<base[\s>]`)
+
 // withBase has a page's relative addresses lead to the site, if it has no base itself.
-func withBase(page, address string) string {
-	lower := strings.ToLower(page)
-	head := strings.Index(lower, "<head")
-	if head < 0 || strings.Contains(lower, "<base") {
+func withBase(page []byte, address string) []byte {
+	head := headTag.FindIndex(page)
+	if head == nil || baseTag.Match(page) {
 		return page
 	}
-	end := strings.IndexByte(page[head:], '>')
-	if end < 0 {
-		return page
-	}
-	at := head + end + 1
-	return page[:at] + `<base href="` + html.EscapeString(address) + `">` + page[at:]
+	return slices.Concat(page[:head[1]], []byte(`<base href="`+html.EscapeString(address)+`">`), page[head[1]:])
 }
 
 // compareTime is what API Gateway leaves of its 30 s.

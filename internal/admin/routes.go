@@ -36,7 +36,7 @@ type media string
 
 var (
 	paramCursor = parameter{"cursor", "next of the list before", false}
-	paramLimit  = parameter{"limit", "how many entries, from 1 to 500; 50 otherwise", false}
+	paramLimit  = parameter{"limit", "how many entries, from 1 to 1000; 50 otherwise", false}
 	paramURL    = parameter{"url", "the page's address, like https://www.example.com/page", true}
 	paramDevice = parameter{"device", "desktop or mobile; desktop otherwise", false}
 	paramLang   = parameter{"language", "as in Accept-Language", false}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -46,6 +47,9 @@ func listSites(a *API, c *call) error {
 		return err
 	}
 	search := strings.ToLower(c.query("q"))
+	if !c.who.May(control.Viewer, "") {
+		return a.listOwn(c, search, after, limit)
+	}
 	fixed := []string{}
 	for host := range a.Plane.Fixed {
 		if host > after {
@@ -55,7 +59,7 @@ func listSites(a *API, c *call) error {
 	slices.Sort(fixed)
 	list := siteList{Sites: []siteSummary{}}
 	add := func(host string, s siteSummary) bool {
-		if !c.who.May(control.Viewer, host) || !strings.Contains(host, search) {
+		if !strings.Contains(host, search) {
 			return true
 		}
 		if len(list.Sites) == limit {
@@ -90,6 +94,35 @@ func listSites(a *API, c *call) error {
 		return err
 	}
 	addFixed("")
+	return c.answer(http.StatusOK, list)
+}
+
+// listOwn lists the sites that somebody is bound to, without a look at the others.
+func (a *API) listOwn(c *call, search, after string, limit int) error {
+	hosts := map[string]bool{}
+	for _, grant := range c.who.Grants {
+		for _, host := range grant.Sites {
+			hosts[host] = strings.Contains(host, search)
+		}
+	}
+	list := siteList{Sites: []siteSummary{}}
+	for _, host := range slices.Sorted(maps.Keys(hosts)) {
+		if !hosts[host] || host <= after {
+			continue
+		}
+		site, err := a.Plane.SiteOrFixed(c.r.Context(), host)
+		if errors.Is(err, prerender.ErrSiteUnknown) {
+			continue // not yet
+		}
+		if err != nil {
+			return err
+		}
+		if len(list.Sites) == limit {
+			list.Next = newCursor(list.Sites[limit-1].Origin.Host)
+			break
+		}
+		list.Sites = append(list.Sites, siteSummary{site.Origin, site.Version})
+	}
 	return c.answer(http.StatusOK, list)
 }
 
@@ -150,6 +183,9 @@ func validateSite(a *API, c *call) error {
 // putSite stores a site in the place of the one that If-Match names.
 func putSite(a *API, c *call) error {
 	site, err := a.readSite(c)
+	if err == nil {
+		err = c.allow(control.Admin, site.Origin.Host)
+	}
 	if err != nil {
 		return err
 	}
@@ -162,6 +198,9 @@ func deleteSite(a *API, c *call) error {
 	site, err := a.site(c)
 	if err != nil {
 		return err
+	}
+	if site.Version == 0 {
+		return problemf(http.StatusNotFound, "nothing is stored of %s: it is as flags or the template say", site.Origin)
 	}
 	return a.change(c, prerender.Site{Origin: site.Origin})
 }
@@ -191,7 +230,8 @@ func (a *API) change(c *call, site prerender.Site) error {
 			return err
 		}
 		change := siteChange{append([]control.Change{}, changes...)}
-		if c.isDryRun() {
+		if stays := old.Version != 0 && c.r.Method == http.MethodPut && etagOf(site) == etagOf(old); stays || c.isDryRun() {
+			c.w.Header().Set("ETag", etag(old))
 			return c.answer(http.StatusOK, change)
 		}
 		if site, err = a.store(c, old, site); !errors.Is(err, control.ErrConflict) {
@@ -234,9 +274,9 @@ func (a *API) inEffect(site prerender.Site) prerender.Site {
 
 // site finds the site that a path names.
 func (a *API) site(c *call) (prerender.Site, error) {
-	host, err := prerender.NormalizeHost("https", c.r.PathValue("host"))
+	host, err := c.host()
 	if err != nil {
-		return prerender.Site{}, problemf(http.StatusNotFound, "%v", err)
+		return prerender.Site{}, err
 	}
 	site, err := a.Plane.SiteOrFixed(c.r.Context(), host)
 	if errors.Is(err, prerender.ErrSiteUnknown) {
@@ -257,7 +297,11 @@ func (a *API) readSite(c *call) (prerender.Site, error) {
 		p.Faults = faults
 		return site, p
 	}
-	if host, err := prerender.NormalizeHost(site.Origin.Scheme, c.r.PathValue("host")); err != nil || host != site.Origin.Host {
+	host, err := c.host()
+	if err != nil {
+		return site, err
+	}
+	if host != site.Origin.Host {
 		return site, problemf(http.StatusUnprocessableEntity, "the path names %q, and the site's origin is %s", c.r.PathValue("host"), site.Origin)
 	}
 	return site, nil
@@ -280,6 +324,10 @@ func etag(site prerender.Site) string {
 	if site.Version == 0 {
 		return `"0"`
 	}
+	return etagOf(site)
+}
+
+func etagOf(site prerender.Site) string {
 	site.Purges, site.Version = nil, 0
 	document, _ := json.Marshal(site) // it was stored as JSON
 	sum := sha256.Sum256(document)

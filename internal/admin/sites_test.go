@@ -2,9 +2,13 @@ package admin_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stillpage/stillpage/internal/control"
 )
 
 // A site's life: made, read, changed, purged, deleted, and nobody's change is lost.
@@ -113,4 +117,36 @@ func TestSiteRefused(t *testing.T) {
 	if got := o.send("PUT", path, "Content-Type: text/plain", "{}"); got.Code != 415 {
 		t.Errorf("a form: got %d", got.Code)
 	}
+}
+
+// A document as long as is taken, and purges of long paths, fit into DynamoDB's items, and
+// so do their events.
+func TestLongSite(t *testing.T) {
+	t.Parallel()
+	o := overDynamoDB(t)
+	long := func(seed string) string {
+		var paths []string
+		for i := range 100 {
+			var texts []string
+			for n := range 40 {
+				texts = append(texts, strconv.Quote(fmt.Sprintf("%s %d %d error", seed, i, n)))
+			}
+			paths = append(paths, fmt.Sprintf(`{"path": "/%s/%d/*", "admission": {"errorTexts": [%s]}}`, seed, i, strings.Join(texts, ",")))
+		}
+		return `{"origin": "https://our.example", "paths": [` + strings.Join(paths, ",") + `]}`
+	}
+	o.ask("PUT", "/v1/sites/our.example", `"0"`, long("a"), 201)
+	o.ask("PUT", "/v1/sites/our.example", "*", long("b"), 200)
+	o.ask("PUT", "/v1/sites/our.example", "*", long("b"), 200) // changes nothing, and is no event
+	for i := range 40 {
+		order := fmt.Sprintf(`{"site": "https://our.example", "path": "/%d%s"}`, i, strings.Repeat("x", 8000))
+		o.ask("POST", "/v1/purges", "", order, 201)
+	}
+	o.ask("DELETE", "/v1/sites/our.example", "*", "", 200)
+	var events struct{ Events []control.Event }
+	o.into(&events, "GET", "/v1/events?limit=100", "", 200)
+	if n := len(events.Events); n != 43 || !strings.Contains(fmt.Sprint(events.Events[n-2].Changes), "too long for an event") {
+		t.Errorf("%d events", n)
+	}
+	o.ask("DELETE", "/v1/sites/127.0.0.1:8080", `"0"`, "", 404) // nothing is stored of it
 }

@@ -95,9 +95,11 @@ func getStats(a *API, c *call) error {
 	var total insight.Tally
 	for _, p := range points {
 		total.Add(p.Tally)
-		stats.Points = append(stats.Points, point{p.At, a.counts(p.Tally)})
 	}
-	stats.Total = a.counts(total)
+	for _, p := range points {
+		stats.Points = append(stats.Points, point{p.At, a.counts(p.Tally, total)})
+	}
+	stats.Total = a.counts(total, total)
 	return c.answer(http.StatusOK, stats)
 }
 
@@ -141,7 +143,7 @@ func sumOf(ctx context.Context, records control.Store, who control.Principal, st
 	return insight.InOrder(sum), nil
 }
 
-func (a *API) counts(t insight.Tally) counts {
+func (a *API) counts(t, mean insight.Tally) counts {
 	gb := a.RenderGB
 	if gb == 0 {
 		gb = DefaultRenderGB
@@ -156,7 +158,7 @@ func (a *API) counts(t insight.Tally) counts {
 		Requests: t.Asked(), Cache: some(t.Requests), HitRatio: t.HitRatio(), Refusals: some(t.Refusals), Agents: some(t.Agents),
 		Purposes: some(t.Purposes), Bytes: t.Bytes, Latency: percentilesOf(t.Latency),
 		Renders: t.Rendered(), Outcomes: some(t.Renders), Partials: some(t.Partials), RenderTime: percentilesOf(t.RenderTime),
-		Slow: append([]insight.PageCount{}, t.Slow...), Failing: append([]insight.PageCount{}, t.Failing...), Money: insight.USEast1.Money(t, gb),
+		Slow: append([]insight.PageCount{}, t.Slow...), Failing: append([]insight.PageCount{}, t.Worst()...), Money: insight.USEast1.Money(t, gb, mean),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ func Bearer(first string, tokens *control.TokenCache) func(*http.Request) (contr
 			return control.Principal{}, ErrNobody
 		}
 		if first != "" && subtle.ConstantTimeCompare([]byte(text), []byte(first)) == 1 {
-			return control.Principal{Name: "admin token", Grants: []control.Grant{{Role: control.Admin}}}, nil
+			return control.Principal{ID: "admin token", Name: "admin token", Grants: []control.Grant{{Role: control.Admin}}}, nil
 		}
 		token, err := tokens.Check(r.Context(), text)
 		return token.Principal(), err
@@ -60,6 +61,9 @@ func postToken(a *API, c *call) error {
 	if faults := order.faults(a.now()); len(faults) > 0 {
 		return c.faulty(tokenExample, faults...)
 	}
+	if len(a.Uses) > 0 && !slices.Contains(a.Uses, order.Use) {
+		return problemf(http.StatusUnprocessableEntity, "tokens are for %v here: people and programs that use the admin API are known by IAM or by the issuer", a.Uses)
+	}
 	if err := c.allowAll(control.Admin, order.Sites); err != nil {
 		return err
 	}
@@ -86,7 +90,7 @@ func (o *tokenOrder) faults(now time.Time) []strictjson.Fault {
 	for i, host := range o.Sites {
 		normal, err := prerender.NormalizeHost("https", host)
 		if err != nil {
-			faults = append(faults, strictjson.Fault{Pointer: "/sites/" + string(rune('0'+i%10)), Detail: err.Error()})
+			faults = append(faults, strictjson.Fault{Pointer: "/sites/" + strconv.Itoa(i), Detail: err.Error()})
 		}
 		o.Sites[i] = normal
 	}

@@ -1,4 +1,4 @@
-// Package boltstore keeps snapshots and records in one bbolt file, for `stillpage serve`.
+// Package boltstore keeps snapshots and records in bbolt files, for `stillpage serve`.
 // It speaks the store's contract and nothing more; when a page is fresh or may
 // be kept is the core's business.
 package boltstore
@@ -21,16 +21,21 @@ import (
 	"github.com/stillpage/stillpage/internal/prerender"
 )
 
-// fileName is the store's file in the data directory.
-const fileName = "stillpage.db"
+// The files in the data directory: pages by their keys, see encode, and records, see
+// record. They are two because they are kept differently: what operators write is on the
+// disk when it is answered, and a page that is lost is rendered again.
+const (
+	pagesFile   = "stillpage.db"
+	recordsFile = "control.db"
+)
 
-// The buckets: pages by their keys, see encode, and records, see record.
 var pagesBucket, recordsBucket = []byte("pages"), []byte("records")
 
-// Store implements prerender.Store.
+// Store implements prerender.Store. Records has the records beside it.
 type Store struct {
-	db  *bbolt.DB
-	now func() time.Time
+	db      *bbolt.DB
+	records *bbolt.DB
+	now     func() time.Time
 }
 
 // Open opens the store in dir, which is created if it is missing. A second
@@ -39,7 +44,21 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	path := filepath.Join(dir, fileName)
+	pages, err := openFile(filepath.Join(dir, pagesFile), pagesBucket)
+	if err != nil {
+		return nil, err
+	}
+	// An fsync a page would cost more than the render. After a power cut, the last pages may
+	// be missing, or all.
+	pages.NoSync = true
+	records, err := openFile(filepath.Join(dir, recordsFile), recordsBucket)
+	if err != nil {
+		return nil, errors.Join(err, pages.Close())
+	}
+	return &Store{db: pages, records: records, now: time.Now}, nil
+}
+
+func openFile(path string, bucket []byte) (*bbolt.DB, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: another stillpage uses this data directory; stop it or give --data another one", path)
@@ -47,26 +66,18 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	// A lost page is rendered again, and an fsync a page would cost more than
-	// the render: the file stays consistent, the last pages may be missing
-	// after a power cut.
-	db.NoSync = true
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{pagesBucket, recordsBucket} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		return nil
+		_, err := tx.CreateBucketIfNotExists(bucket)
+		return err
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
 	}
-	return &Store{db: db, now: time.Now}, nil
+	return db, nil
 }
 
 // OpenTemporary opens a store that is gone when the process ends, however it
-// ends: its file has no name.
+// ends: its files have no names.
 func OpenTemporary() (*Store, error) {
 	dir, err := os.MkdirTemp("", "stillpage-store-")
 	if err != nil {
@@ -81,7 +92,7 @@ func OpenTemporary() (*Store, error) {
 
 // Close writes everything to disk and frees the directory.
 func (s *Store) Close() error {
-	return errors.Join(s.db.Sync(), s.db.Close())
+	return errors.Join(s.db.Sync(), s.db.Close(), s.records.Close())
 }
 
 // Get implements prerender.Store.

@@ -24,7 +24,7 @@ type record struct {
 
 func recordKey(kind control.Kind, id string) []byte { return []byte(string(kind) + "/" + id) }
 
-// Records returns the store of records in the same file.
+// Records returns the store of records in the same directory.
 func (s *Store) Records() *Records { return &Records{s} }
 
 // Records implements control.Store.
@@ -33,7 +33,7 @@ type Records struct{ store *Store }
 // Get implements control.Store.
 func (s *Records) Get(_ context.Context, kind control.Kind, id string) (control.Record, error) {
 	var found control.Record
-	err := s.store.db.View(func(tx *bbolt.Tx) error {
+	err := s.store.records.View(func(tx *bbolt.Tx) error {
 		stored, err := s.decode(kind, id, tx.Bucket(recordsBucket).Get(recordKey(kind, id)))
 		if err == nil && stored == nil {
 			err = prerender.ErrNotFound
@@ -101,7 +101,7 @@ func (s *Records) read(r control.Range) (part []control.Record, more string, err
 		id := string(bytes.TrimPrefix(key, prefix))
 		return bytes.HasPrefix(key, prefix) && id > r.After && (r.Before == "" || id < r.Before)
 	}
-	err = s.store.db.View(func(tx *bbolt.Tx) error {
+	err = s.store.records.View(func(tx *bbolt.Tx) error {
 		cursor := tx.Bucket(recordsBucket).Cursor()
 		next := cursor.Next
 		key, document := cursor.Seek(recordKey(r.Kind, r.After))
@@ -138,12 +138,11 @@ func (s *Records) read(r control.Range) (part []control.Record, more string, err
 	return part, more, err
 }
 
-// Note implements control.Store. It is not on disk yet when it returns: what it is for is
-// noted again.
+// Note implements control.Store.
 func (s *Records) Note(_ context.Context, r control.Record) error {
 	document, err := json.Marshal(record{r.Version, r.Expires, string(r.Document)})
 	if err == nil {
-		err = s.store.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(recordsBucket).Put(recordKey(r.Kind, r.ID), document) })
+		err = s.store.records.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(recordsBucket).Put(recordKey(r.Kind, r.ID), document) })
 	}
 	if err != nil {
 		return fmt.Errorf("note %s %q: %w", r.Kind, r.ID, err)
@@ -151,10 +150,9 @@ func (s *Records) Note(_ context.Context, r control.Record) error {
 	return nil
 }
 
-// Write implements control.Store. It is on disk when it returns: what operators write is
-// not made again.
+// Write implements control.Store. It is on disk when it returns.
 func (s *Records) Write(_ context.Context, writes ...control.Write) error {
-	err := s.store.db.Update(func(tx *bbolt.Tx) error {
+	err := s.store.records.Update(func(tx *bbolt.Tx) error {
 		records := tx.Bucket(recordsBucket)
 		for _, w := range writes {
 			key := recordKey(w.Kind, w.ID)
@@ -183,9 +181,6 @@ func (s *Records) Write(_ context.Context, writes ...control.Write) error {
 		}
 		return nil
 	})
-	if err == nil {
-		err = s.store.db.Sync()
-	}
 	if err != nil {
 		return fmt.Errorf("write %d records: %w", len(writes), err)
 	}
@@ -196,7 +191,7 @@ func (s *Records) Write(_ context.Context, writes ...control.Write) error {
 func (s *Store) sweepRecords() (int, error) {
 	var expired [][]byte
 	now := s.now()
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.records.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket(recordsBucket).ForEach(func(key, document []byte) error {
 			var r record
 			if json.Unmarshal(document, &r) == nil && !r.Expires.IsZero() && now.After(r.Expires) {
@@ -208,7 +203,7 @@ func (s *Store) sweepRecords() (int, error) {
 	if err != nil || len(expired) == 0 {
 		return 0, err
 	}
-	return len(expired), s.db.Update(func(tx *bbolt.Tx) error {
+	return len(expired), s.records.Update(func(tx *bbolt.Tx) error {
 		for _, key := range expired {
 			if err := tx.Bucket(recordsBucket).Delete(key); err != nil {
 				return err

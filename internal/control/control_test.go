@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -41,7 +42,7 @@ func TestAccess(t *testing.T) {
 		{[]string{"shop-teams"}, control.Viewer, "shop.example", false},
 		{nil, control.Viewer, "", false},
 	} {
-		if got := access.Principal("x", tt.names...).May(tt.role, tt.host); got != tt.may {
+		if got := access.Principal("x", "x", tt.names...).May(tt.role, tt.host); got != tt.may {
 			t.Errorf("%q as %v of %q: got %v", tt.names, tt.role, tt.host, got)
 		}
 	}
@@ -62,22 +63,33 @@ func FuzzAccess(f *testing.F) {
 		}
 		// What is bound to sites is never for all of them.
 		for _, rule := range access {
-			bound := control.Access{rule}.Principal("x", name)
+			bound := control.Access{rule}.Principal("x", "x", name)
 			if len(rule.Sites) > 0 && bound.May(control.Viewer, "") {
 				t.Errorf("%q: %+v may look at all sites", text, rule)
 			}
 		}
-		control.Claims(map[string]string{"groups": text, "sub": name}, "groups")
+		control.ParseClaims("a."+base64.RawURLEncoding.EncodeToString([]byte(text))+".c", name)
 	})
 }
 
-// API Gateway writes a claim that is a list as one text.
+// Groups are what the token says, whatever is in their names.
 func TestClaims(t *testing.T) {
 	t.Parallel()
-	for claim, want := range map[string][]string{"[a b]": {"a", "b", "me"}, "a": {"a", "me"}, "a,b": {"a", "b", "me"}, "": {"me"}, "[]": {"me"}} {
-		name, names := control.Claims(map[string]string{"cognito:groups": claim, "sub": "me", "email": "me@a.example"}, "cognito:groups")
-		if name != "me@a.example" || !slices.Equal(names, want) {
-			t.Errorf("%q: got %q, %q, want %q", claim, name, names, want)
+	token := func(claims string) string {
+		return "head." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".signature"
+	}
+	for claims, want := range map[string][]string{
+		`{"sub": "me", "groups": ["a", "not stillpage-admin really", "b,c"], "email": "me@a.example"}`: {"a", "not stillpage-admin really", "b,c"},
+		`{"sub": "me", "groups": "a b", "email": "me@a.example"}`:                                      {"a b"}, `{"sub": "me", "groups": [1], "email": "me@a.example"}`: nil, `{"sub": "me", "email": "me@a.example"}`: nil,
+	} {
+		subject, name, values, err := control.ParseClaims(token(claims), "groups")
+		if err != nil || subject != "me" || name != "me (me@a.example)" || !slices.Equal(values, want) {
+			t.Errorf("%s: got %q, %q, %q, %v", claims, subject, name, values, err)
+		}
+	}
+	for _, wrong := range []string{"", "a.b", "a.!.c", token("[]"), token("{")} {
+		if _, _, values, err := control.ParseClaims(wrong, "groups"); err == nil {
+			t.Errorf("%q: got %q", wrong, values)
 		}
 	}
 }
@@ -261,16 +273,26 @@ func TestVerifier(t *testing.T) {
 		t.Fatalf("head: %+v, %v", head, err)
 	}
 	verify := func(links []control.Link) []string {
-		var v control.Verifier
+		v := control.Verifier{Known: head}
 		for _, l := range links {
 			v.Add(l)
 		}
-		v.End(head)
+		v.End()
 		return v.Faults
 	}
 	if faults := verify(good); len(faults) > 0 {
 		t.Errorf("a good chain: %q", faults)
 	}
+	// The chain has grown since its end was noted; and somebody has written all of it anew.
+	head.Number, head.Hash = 3, good[2].Hash
+	if faults := verify(good); len(faults) > 0 {
+		t.Errorf("a chain that has grown: %q", faults)
+	}
+	head.Hash = good[1].Hash
+	if faults := verify(good); len(faults) == 0 {
+		t.Error("a chain that was written anew: not found")
+	}
+	head.Number, head.Hash = 5, good[4].Hash
 	edited := slices.Clone(good)
 	edited[2].Event = json.RawMessage(strings.Replace(string(edited[2].Event), "act 2", "act 9", 1))
 	rehashed := slices.Clone(edited)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -60,6 +59,9 @@ func (o PurgeOrder) Hits(l prerender.Listed) bool {
 type WarmOrder struct {
 	Sitemaps []string `json:"sitemaps,omitempty"`
 	URLs     []string `json:"urls,omitempty"`
+
+	// More URLs are there than a list of jobs shows. It is not for orders.
+	More int `json:"more,omitempty"`
 }
 
 // PageOrder is a page to be rendered or deleted now, in all its variants.
@@ -132,10 +134,33 @@ func (p *Plane) jobEvent(by By, j Job, action string, order any) Event {
 
 // Warm orders pages to be made.
 func (p *Plane) Warm(ctx context.Context, by By, host string, order WarmOrder) (Job, error) {
+	if err := p.mayOrder(ctx, host); err != nil {
+		return Job{}, err
+	}
 	j := p.newJob(by, WarmJob, host)
 	j.Warm = &order
 	_, err := p.Commit(ctx, p.jobEvent(by, j, "warm", order), putJob(&j, 0), openJob(j))
 	return j, err
+}
+
+// mostOpen is how many jobs of a site may be open: they are done one after the other.
+const mostOpen = 20
+
+// ErrManyJobs: a site has as many open jobs as it may.
+var ErrManyJobs = errors.New("too many jobs are not done yet")
+
+func (p *Plane) mayOrder(ctx context.Context, host string) error {
+	open, err := p.OpenJobs(ctx)
+	n := 0
+	for _, j := range open {
+		if j.Site == host && j.Page == nil {
+			n++
+		}
+	}
+	if err == nil && n >= mostOpen {
+		err = fmt.Errorf("%s: %w: %d; wait, or cancel some", host, ErrManyJobs, n)
+	}
+	return err
 }
 
 // OrderPage orders a page to be rendered, or to be deleted.
@@ -220,12 +245,16 @@ func (p *Plane) OpenJobs(ctx context.Context) ([]Job, error) {
 
 // SaveJob notes how far a job has come. If it was cancelled meanwhile, it is ErrConflict.
 func (p *Plane) SaveJob(ctx context.Context, j *Job) error {
-	j.Progress.Pages = maps.Clone(j.Progress.Pages)
-	writes := []Write{putJob(j, j.version)}
+	was := j.version
+	writes := []Write{putJob(j, was)}
 	if j.State.Over() {
 		writes = append(writes, closeJob(*j))
 	}
-	return p.Records.Write(ctx, writes...)
+	err := p.Records.Write(ctx, writes...)
+	if err != nil {
+		j.version = was
+	}
+	return err
 }
 
 // EndJob is SaveJob of one that is over.
@@ -245,6 +274,19 @@ func (p *Plane) Run(ctx context.Context, host string) (run prerender.WarmRun, _ 
 		err = json.Unmarshal(record.Document, &run)
 	}
 	return run, err
+}
+
+// Runs returns the last runs of all sites by their hosts.
+func (p *Plane) Runs(ctx context.Context) (map[string]prerender.WarmRun, error) {
+	runs := map[string]prerender.WarmRun{}
+	var broken error
+	err := p.Records.List(ctx, Range{Kind: RunRecord, Eventually: true}, func(r Record) bool {
+		var run prerender.WarmRun
+		broken = json.Unmarshal(r.Document, &run)
+		runs[r.ID] = run
+		return broken == nil
+	})
+	return runs, errors.Join(err, broken)
 }
 
 // SaveRun stores the last run over a site's sitemaps.

@@ -46,10 +46,11 @@ type Link struct {
 	Event json.RawMessage `json:"event"`
 }
 
-// Head is the end of the chain.
+// Head is the end of the chain, or was.
 type Head struct {
-	Number int64  `json:"number"`
-	Hash   string `json:"hash"`
+	Number int64     `json:"number"`
+	Hash   string    `json:"hash"`
+	At     time.Time `json:"at,omitzero"` // of the last event
 }
 
 // headID is the ID of the one HeadRecord.
@@ -79,8 +80,7 @@ const (
 // Commit does the writes and adds the event to the chain, in one transaction. When a
 // record of the writes has changed meanwhile, the error is its ConflictError.
 func (l *Ledger) Commit(ctx context.Context, e Event, writes ...Write) (Event, error) {
-	e.At = l.now().UTC().Truncate(time.Millisecond)
-	if e.Changes == nil {
+	if e.Changes = bounded(e.Changes); e.Changes == nil {
 		e.Changes = []Change{}
 	}
 	var err error
@@ -115,13 +115,17 @@ func (l *Ledger) append(ctx context.Context, e Event, writes []Write) (Event, er
 		}
 	}
 	e.Number, e.Previous = head.Number+1, head.Hash
+	// Clocks are apart, and events are in the order of time.
+	if e.At = l.now().UTC().Truncate(time.Millisecond); e.At.Before(head.At) {
+		e.At = head.At
+	}
 	bytes, err := json.Marshal(e)
 	if err != nil {
 		return e, err
 	}
 	link := Link{Hash: hashOf(bytes), Event: bytes}
 	return e, l.Records.Write(ctx, append([]Write{
-		put(HeadRecord, headID, e.Number, stored.Version, Head{e.Number, link.Hash}),
+		put(HeadRecord, headID, e.Number, stored.Version, Head{e.Number, link.Hash, e.At}),
 		put(EventRecord, eventID(e.Number), 1, 0, link),
 	}, writes...)...)
 }
@@ -186,10 +190,36 @@ func (l *Ledger) Head(ctx context.Context) (head Head, _ error) {
 	return head, err
 }
 
+// mostChanges bounds what an event says of changes, in bytes: DynamoDB's items have 400 kB.
+const mostChanges = 200 << 10
+
+// bounded replaces changes that are too long by the hashes of what was and what is.
+func bounded(changes []Change) []Change {
+	text, err := json.Marshal(changes)
+	if err != nil || len(text) <= mostChanges {
+		return changes
+	}
+	var before, after []Change
+	for _, c := range changes {
+		before, after = append(before, Change{Pointer: c.Pointer, Before: c.Before}), append(after, Change{Pointer: c.Pointer, After: c.After})
+	}
+	short := func(part []Change) string {
+		text, _ := json.Marshal(part) // a part of what was marshalled
+		return fmt.Sprintf("%d values, too long for an event; SHA-256 %s", len(part), hashOf(text))
+	}
+	return []Change{{Before: short(before), After: short(after)}}
+}
+
 // Verifier follows a chain, link by link.
 type Verifier struct {
+	// Known is an end of the chain that was noted before: it must still be in it. Zero:
+	// none was.
+	Known Head
+
 	Head   Head     // of what was followed
 	Faults []string // what is wrong with it
+
+	met bool // Known
 }
 
 // mostChainFaults are reported; one fault is enough.
@@ -217,12 +247,17 @@ func (v *Verifier) Add(link Link) {
 	} else if e.Previous != v.Head.Hash {
 		v.fault("%s does not follow the event before it, which has been replaced", name)
 	}
-	v.Head = Head{e.Number, link.Hash}
+	v.Head = Head{e.Number, link.Hash, e.At}
+	if e.Number == v.Known.Number {
+		if v.met = true; link.Hash != v.Known.Hash {
+			v.fault("%s has the hash %s, and had %s when that was noted: the chain has been written anew", name, link.Hash, v.Known.Hash)
+		}
+	}
 }
 
-// End compares the end that was come to with the one that is known.
-func (v *Verifier) End(head Head) {
-	if v.Head != head {
-		v.fault("the chain ends with event %d, and event %d is known to be the last, or it has another hash: events at the end are missing or replaced", v.Head.Number, head.Number)
+// End says that there are no more links. The chain must have come to what is known.
+func (v *Verifier) End() {
+	if v.Known != (Head{}) && !v.met {
+		v.fault("the chain ends with event %d, and event %d is known: events at the end are missing", v.Head.Number, v.Known.Number)
 	}
 }

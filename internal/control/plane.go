@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"time"
 
 	"github.com/stillpage/stillpage/internal/prerender"
 )
@@ -117,15 +119,31 @@ func bare(site prerender.Site) any {
 	return site
 }
 
-// purgeAttempts: each is one change of the site at the same moment.
-const purgeAttempts = 10
+// Purges of one site at the same moment are tried again, as events are.
+const purgeAttempts = commitAttempts
+
+// mostPurged bounds the paths and tags of a site's purges together, in bytes: DynamoDB's
+// items have 400 kB, and the site's settings are in the same.
+const mostPurged = 128 << 10
 
 // Purge has pages of a site made again when they are asked for; see prerender.Purge.
 // Instances notice within prerender.DefaultSiteAge. With again, they are made again
 // unasked; the job is how far that has come.
 func (p *Plane) Purge(ctx context.Context, by By, host string, order PurgeOrder) (Job, error) {
 	var err error
-	for range purgeAttempts {
+	if order.Again {
+		if err := p.mayOrder(ctx, host); err != nil {
+			return Job{}, err
+		}
+	}
+	for attempt := range purgeAttempts {
+		if attempt > 0 {
+			select {
+			case <-time.After(rand.N(commitPause * time.Duration(attempt))):
+			case <-ctx.Done():
+				return Job{}, ctx.Err()
+			}
+		}
 		var old, site prerender.Site
 		if old, err = p.SiteOrFixed(ctx, host); err != nil {
 			return Job{}, err
@@ -134,6 +152,7 @@ func (p *Plane) Purge(ctx context.Context, by By, host string, order PurgeOrder)
 		if site, err = old.WithPurge(purge, p.now()); err != nil {
 			return Job{}, err
 		}
+		site.Purges = foldPurges(site.Purges)
 		order.Path = site.Purges[len(site.Purges)-1].Path // in normal form
 		job := p.newJob(by, PurgeJob, host)
 		job.Purge = &order
@@ -153,6 +172,22 @@ func (p *Plane) Purge(ctx context.Context, by By, host string, order PurgeOrder)
 		}
 	}
 	return Job{}, err
+}
+
+// foldPurges makes one purge of the whole site of the oldest, if they are too long together.
+func foldPurges(purges []prerender.Purge) []prerender.Purge {
+	long := 0
+	for i := len(purges) - 1; i >= 0; i-- {
+		if long += len(purges[i].Path) + len(purges[i].Tag); long <= mostPurged {
+			continue
+		}
+		all := prerender.Purge{Version: purges[i].Version, At: purges[i].At}
+		for _, old := range purges[:i+1] {
+			all.Hard = all.Hard || old.Hard
+		}
+		return append([]prerender.Purge{all}, purges[i+1:]...)
+	}
+	return purges
 }
 
 // CountPurge says how many stored pages a purge would hit now. When the context ends

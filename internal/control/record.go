@@ -23,7 +23,7 @@ const (
 	RunRecord    Kind = "run"    // by host: prerender.WarmRun
 	UseRecord    Kind = "use"    // by a token's ID: when it was used last
 	AnswerRecord Kind = "answer" // by an idempotency key: what was answered
-	TallyRecord  Kind = "tally"  // see package insight
+	TallyRecord  Kind = "tally"  // with a slash and the host, see package insight
 	SecretRecord Kind = "secret" // by name: what this installation signs with
 )
 

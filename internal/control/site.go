@@ -165,8 +165,8 @@ func (j *judge) warming(site prerender.Site) {
 		return
 	}
 	for i, address := range w.Sitemaps {
-		if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			j.fault("/warming/sitemaps/"+strconv.Itoa(i), "%q must be a URL like https://www.example.com/sitemap.xml", address)
+		if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+			j.fault("/warming/sitemaps/"+strconv.Itoa(i), "%q must be a URL like https://www.example.com/sitemap.xml, without a password", address)
 		}
 	}
 	j.names("/warming/sitemaps", w.Sitemaps)

@@ -164,6 +164,16 @@ const (
 	// in use is read.
 	tokenAge = 10 * time.Second
 
+	// tokenGrace is for how long a token is taken as it was known while the store fails; it
+	// may have been revoked.
+	tokenGrace = 5 * time.Minute
+
+	// tokenTimeout bounds a reading.
+	tokenTimeout = 2 * time.Second
+
+	// usedLife is for how long it is remembered that a token was used.
+	usedLife = 400 * 24 * time.Hour
+
 	// useNoted is how exactly it is known when a token was used last.
 	useNoted = 10 * time.Minute
 
@@ -196,24 +206,31 @@ func (c *TokenCache) Check(ctx context.Context, text string) (Token, error) {
 // read returns what is known of a token, at most tokenAge ago.
 func (c *TokenCache) read(ctx context.Context, id string, now time.Time) knownToken {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if k := c.known[id]; k != nil && now.Sub(k.at) < tokenAge && now.Sub(k.at) >= 0 {
-		return *k
+	old := c.known[id]
+	if old != nil {
+		if age := now.Sub(old.at); age < tokenAge && age >= 0 {
+			defer c.mu.Unlock()
+			return *old
+		}
 	}
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
+	defer cancel()
 	record, err := c.Records.Get(ctx, TokenRecord, id)
 	k := knownToken{at: now}
 	switch {
 	case errors.Is(err, prerender.ErrNotFound):
 		k.err = ErrTokenUnknown
+	case err != nil && old != nil && old.err == nil && now.Sub(old.at) < tokenGrace:
+		return *old // who was known is let in while the store fails, for a while
 	case err != nil:
-		if old := c.known[id]; old != nil && old.err == nil {
-			return *old // whoever was known is let in while the store fails
-		}
 		return knownToken{err: err}
 	default:
 		k.token, k.err = decodeToken(record)
 	}
-	if old := c.known[id]; old != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old != nil {
 		k.noted = old.noted
 	}
 	if c.known == nil || len(c.known) >= mostTokensKnown {
@@ -236,12 +253,14 @@ func (c *TokenCache) note(ctx context.Context, id string, now time.Time) {
 	if !due {
 		return
 	}
-	c.Records.Note(ctx, put(UseRecord, id, 1, 0, now.UTC().Truncate(time.Second)).Record)
+	r := put(UseRecord, id, 1, 0, now.UTC().Truncate(time.Second)).Record
+	r.Expires = now.Add(usedLife)
+	c.Records.Note(ctx, r)
 }
 
 // Principal is who bears a token at the admin address.
 func (t Token) Principal() Principal {
-	p := Principal{Name: "token " + t.Name}
+	p := Principal{ID: "token " + t.ID, Name: fmt.Sprintf("token %s (%s)", t.ID, t.Name)}
 	var role Role
 	if role.UnmarshalText([]byte(t.Use)) == nil {
 		p.Grants = []Grant{{Role: role, Sites: t.Sites}}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -34,6 +35,8 @@ type Collector struct {
 	// Log gets what cannot be written. Nil means slog.Default().
 	Log *slog.Logger
 
+	flushing sync.Mutex
+
 	mu      sync.Mutex
 	tallies map[place]*tally
 	flushed time.Time
@@ -44,7 +47,8 @@ type place struct{ host, hour string }
 
 type tally struct {
 	Tally
-	dirty bool
+	dirty   bool
+	version int64 // as it was written last
 }
 
 // NewInstance returns a name that no other instance has.
@@ -53,8 +57,8 @@ func NewInstance() string { return strconv.FormatUint(rand.Uint64(), 36) }
 // FlushEvery is how much is lost when a process is killed.
 const FlushEvery = 10 * time.Second
 
-// A tally's ID is its host, "/h/" or "/d/", the hour or day in UTC, "/", and of one that
-// is not merged yet, the instance that counts.
+// A tally is a record of the kind "tally/" and its host. Its ID is "h/" or "d/", the hour
+// or day in UTC, "/", and of one that is not merged yet, the instance that counts.
 const (
 	hourForm = "2006-01-02T15"
 	dayForm  = "2006-01-02"
@@ -64,8 +68,9 @@ const (
 	dayLife  = 400 * 24 * time.Hour
 )
 
-func hourID(host, hour, instance string) string { return host + "/h/" + hour + "/" + instance }
-func dayID(host, day string) string             { return host + "/d/" + day + "/" }
+func kindOf(host string) control.Kind     { return control.TallyRecord + "/" + control.Kind(host) }
+func hourID(hour, instance string) string { return "h/" + hour + "/" + instance }
+func dayID(day string) string             { return "d/" + day + "/" }
 
 // Request is one that was answered or refused.
 type Request struct {
@@ -157,52 +162,70 @@ func (c *Collector) FlushIfDue(ctx context.Context) {
 }
 
 // flushTime bounds a flush: somebody may be waiting for it.
-const flushTime = 2 * time.Second
+const flushTime = time.Second
 
 // Flush writes what was counted since the last one. What cannot be written is with the
-// next.
+// next, unless its hour has been merged by then: merged are the tallies that are there, and
+// one that came after would be counted twice.
 func (c *Collector) Flush(ctx context.Context) {
+	c.flushing.Lock() // one at a time
+	defer c.flushing.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
 	defer cancel()
-	hour := c.now().UTC().Format(hourForm)
-	for at, document := range c.dirty(hour) {
-		err := c.Records.Note(ctx, control.Record{
-			Kind: control.TallyRecord, ID: hourID(at.host, at.hour, c.Instance), Version: 1, Document: document, Expires: c.now().Add(hourLife),
-		})
-		c.mu.Lock()
-		t := c.tallies[at]
-		if err != nil {
+	records, lost := c.dirty()
+	errs := make([]error, len(records))
+	var all sync.WaitGroup
+	for i, r := range records {
+		all.Go(func() { errs[i] = c.Records.Note(ctx, r.Record) })
+	}
+	all.Wait()
+	c.mu.Lock()
+	for i, r := range records {
+		if t := c.tallies[r.place]; errs[i] != nil && t != nil {
 			t.dirty = true
-		} else if at.hour != hour && !t.dirty {
-			delete(c.tallies, at)
 		}
-		c.mu.Unlock()
-		if err != nil {
-			cmp.Or(c.Log, slog.Default()).WarnContext(ctx, "what was counted is not written yet", "err", err)
-			return
-		}
+	}
+	c.mu.Unlock()
+	if err := errors.Join(errs...); err != nil || lost > 0 {
+		cmp.Or(c.Log, slog.Default()).WarnContext(ctx, "what was counted is not written yet", "tallies", len(records), "lost", lost, "err", err)
 	}
 }
 
-// dirty returns the documents of the tallies that have changed.
-func (c *Collector) dirty(hour string) map[place][]byte {
+type noted struct {
+	place
+	control.Record
+}
+
+// dirty returns the records of the tallies that have changed, and forgets those whose hour
+// is over and that are written, or may have been merged.
+func (c *Collector) dirty() (records []noted, lost int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	documents := map[place][]byte{}
+	now := c.now()
 	for at, t := range c.tallies {
-		if !t.dirty {
-			if at.hour != hour {
-				delete(c.tallies, at)
-			}
+		began, _ := time.Parse(hourForm, at.hour) // it was written so
+		switch over := now.Sub(began.Add(time.Hour)); {
+		case !t.dirty && over > 0:
+			delete(c.tallies, at)
+			continue
+		case !t.dirty:
+			continue
+		case over > mergeAfter/2:
+			delete(c.tallies, at)
+			lost++
 			continue
 		}
 		document, err := json.Marshal(t.Tally)
 		if err != nil {
 			panic(fmt.Sprintf("insight: a tally that is no JSON: %v", err))
 		}
-		documents[at], t.dirty = document, false
+		t.dirty = false
+		t.version++
+		records = append(records, noted{at, control.Record{
+			Kind: kindOf(at.host), ID: hourID(at.hour, c.Instance), Version: t.version, Document: document, Expires: now.Add(hourLife),
+		}})
 	}
-	return documents
+	return records, lost
 }
 
 func (c *Collector) now() time.Time {

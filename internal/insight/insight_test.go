@@ -1,15 +1,22 @@
 package insight_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stillpage/stillpage/internal/boltstore"
+	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/insight"
+	"github.com/stillpage/stillpage/internal/prerender"
 )
 
 // A percentile is within a step of the true one, whatever the distribution.
@@ -82,7 +89,7 @@ func FuzzTally(f *testing.F) {
 		if one.Asked() != other.Asked() || one.Latency.Count() != other.Latency.Count() || one.Latency.Percentile(0.5) != other.Latency.Percentile(0.5) {
 			t.Errorf("%s and %s: %+v, %+v", a, b, one, other)
 		}
-		insight.USEast1.Money(one, 2)
+		insight.USEast1.Money(one, 2, one)
 	})
 }
 
@@ -93,14 +100,104 @@ func TestMoney(t *testing.T) {
 	for range 100 {
 		tally.RenderTime.Observe(time.Second)
 	}
-	m := insight.USEast1.Money(tally, 2)
+	m := insight.USEast1.Money(tally, 2, tally)
 	if render := 100 * 2 * 0.0000133334; m.Spent < render || m.Spent > 2*render {
 		t.Errorf("spent %v for renders of %v", m.Spent, render)
 	}
 	if m.Saved < 0.0238 || m.Saved > 0.04 {
 		t.Errorf("saved %v, want nine renders for each of a hundred", m.Saved)
 	}
-	if m := insight.USEast1.Money(insight.Tally{}, 2); m != (insight.Money{}) {
+	if m := insight.USEast1.Money(insight.Tally{}, 2, tally); m != (insight.Money{}) {
 		t.Errorf("nothing costs %+v", m)
+	}
+}
+
+// failing is a store that takes no notes for a while.
+type failing struct {
+	control.Store
+	on bool
+}
+
+func (f *failing) Note(ctx context.Context, r control.Record) error {
+	if f.on {
+		return errors.New("injected fault")
+	}
+	return f.Store.Note(ctx, r)
+}
+
+// What cannot be written is written with the next; what comes too late, when its hour has
+// been merged, is not counted twice but lost.
+func TestFlush(t *testing.T) {
+	t.Parallel()
+	store, err := boltstore.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	clock := time.Date(2026, 11, 22, 10, 50, 0, 0, time.UTC)
+	records := &failing{Store: store.Records(), on: true}
+	c := &insight.Collector{Records: records, Instance: "a", Now: func() time.Time { return clock }, Log: slog.New(slog.DiscardHandler)}
+	var sites []prerender.Site
+	for i := range 10 {
+		host := fmt.Sprintf("site-%d.example", i)
+		sites = append(sites, prerender.Site{Origin: prerender.Origin{Scheme: "https", Host: host}})
+		c.Request(insight.Request{Host: host, Cache: "hit"})
+	}
+	want := func(what string, n int64) {
+		t.Helper()
+		for _, site := range sites {
+			points, err := insight.Series(t.Context(), records, site.Origin.Host, insight.Hours, clock.Add(-12*time.Hour), clock)
+			sum := int64(0)
+			for _, p := range points {
+				sum += p.Asked()
+			}
+			if err != nil || sum != n {
+				t.Errorf("%s: %s has %d, %v, want %d", what, site.Origin.Host, sum, err, n)
+			}
+		}
+	}
+	c.Flush(t.Context())
+	want("after a failure", 0)
+	records.on = false
+	c.Flush(t.Context())
+	want("after the next", 1)
+	for _, site := range sites {
+		c.Request(insight.Request{Host: site.Origin.Host, Cache: "hit"}) // and the process is frozen
+	}
+	clock = clock.Add(30 * time.Minute)
+	if err := insight.MergeAll(t.Context(), records, sites, clock); err != nil {
+		t.Fatal(err)
+	}
+	c.Flush(t.Context())
+	want("too late", 1)
+	clock = clock.Add(time.Hour)
+	if err := insight.MergeAll(t.Context(), records, sites, clock); err != nil {
+		t.Fatal(err)
+	}
+	want("merged again", 1)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			c.Request(insight.Request{Host: "a", Cache: "hit"})
+			c.Flush(context.Background())
+			c.FlushIfDue(context.Background())
+		})
+	}
+	all.Wait()
+}
+
+// Who fails most is found, however late they begin.
+func TestWorst(t *testing.T) {
+	t.Parallel()
+	var sum insight.Tally
+	for i := range 200 {
+		sum.Add(insight.Tally{Failing: []insight.PageCount{{URL: fmt.Sprint("once ", i), Count: 1}}})
+	}
+	for range 50 {
+		sum.Add(insight.Tally{Failing: []insight.PageCount{{URL: "again and again", Count: 1}}})
+		sum.Add(insight.Tally{Failing: []insight.PageCount{{URL: fmt.Sprint("noise ", rand.Int()), Count: 1}}})
+	}
+	if worst := sum.Worst(); len(worst) != 10 || worst[0].URL != "again and again" || worst[0].Count < 50 {
+		t.Errorf("got %+v", worst)
 	}
 }

@@ -26,13 +26,15 @@ const (
 	readUnits, writeUnits = 2.5, 24
 )
 
-// Money estimates what a tally has cost, with so much memory for a render, in GB.
-func (p Prices) Money(t Tally, renderGB float64) Money {
+// Money estimates what a tally has cost, with so much memory for a render, in GB. What
+// was saved is by what a render has cost in a longer time, of which mean is the tally.
+func (p Prices) Money(t Tally, renderGB float64, mean Tally) Money {
 	answer := p.Invocation + routerGB*routerSeconds*p.GBSecond + readUnits*p.Read
 	renders := float64(t.Rendered())*(p.Invocation+writeUnits*p.Write) + t.RenderTime.SumMS/1000*renderGB*p.GBSecond
 	m := Money{Spent: float64(t.Asked())*answer + renders}
-	if n := t.Rendered(); n > 0 {
-		m.Saved = float64(t.Requests["hit"]+t.Requests["stale"]+t.Requests["coalesced"]) * renders / float64(n)
+	if n := mean.Rendered(); n > 0 {
+		render := p.Invocation + writeUnits*p.Write + mean.RenderTime.SumMS/1000*renderGB*p.GBSecond/float64(n)
+		m.Saved = float64(t.Requests["hit"]+t.Requests["stale"]+t.Requests["coalesced"]) * render
 	}
 	return m
 }

@@ -32,12 +32,12 @@ const (
 // Series returns the tallies of a site, or of AllSites, from one time to another, the
 // first first. Steps without any are left out.
 func Series(ctx context.Context, records control.Store, host string, step Step, from, to time.Time) ([]Point, error) {
-	form, prefix := hourForm, host+"/h/"
+	form, prefix, length := hourForm, "h/", time.Hour
 	if step == Days {
-		form, prefix = dayForm, host+"/d/"
+		form, prefix, length = dayForm, "d/", 24*time.Hour
 	}
-	from, to = from.UTC(), to.UTC()
-	r := control.Range{Kind: control.TallyRecord, After: prefix + from.Format(form), Before: prefix + to.Format(form) + "0"} // "0" is after the slash
+	from, to = from.UTC().Add(length-1).Truncate(length), to.UTC()                                                    // a step that began before is not in it
+	r := control.Range{Kind: kindOf(host), After: prefix + from.Format(form), Before: prefix + to.Format(form) + "0"} // "0" is after the slash
 	var points []Point
 	err := each(ctx, records, r, func(id string, t Tally) error {
 		name, _, _ := strings.Cut(strings.TrimPrefix(id, prefix), "/")
@@ -120,25 +120,25 @@ func Merge(ctx context.Context, records control.Store, host string, now time.Tim
 
 func mergeHours(ctx context.Context, records control.Store, host string, last time.Time) error {
 	parts := map[string][]control.Record{} // by hour
-	r := control.Range{Kind: control.TallyRecord, After: host + "/h/", Before: host + "/h/" + last.Format(hourForm)}
+	r := control.Range{Kind: kindOf(host), After: "h/", Before: "h/" + last.Format(hourForm)}
 	err := records.List(ctx, r, func(record control.Record) bool {
-		id := strings.TrimPrefix(record.ID, host+"/h/")
+		id := strings.TrimPrefix(record.ID, "h/")
 		hour, _, _ := strings.Cut(id, "/")
 		parts[hour] = append(parts[hour], record)
 		return true
 	})
 	for hour, list := range parts {
-		whole := hourID(host, hour, "")
+		whole := hourID(hour, "")
 		for err == nil && (len(list) > 1 || list[0].ID != whole) {
 			at, parseErr := time.Parse(hourForm, hour)
 			if parseErr != nil {
 				return parseErr
 			}
 			n := min(len(list), control.MostWrites-1)
-			err = merge(ctx, records, whole, at.Add(hourLife), list[:n])
-			list = append([]control.Record{{ID: whole}}, list[n:]...)
+			err = merge(ctx, records, kindOf(host), whole, at.Add(hourLife), list[:n])
+			list = append([]control.Record{{Kind: kindOf(host), ID: whole}}, list[n:]...)
 			if len(list) > 1 { // what was merged is to be read again
-				list[0], err = records.Get(ctx, control.TallyRecord, whole)
+				list[0], err = records.Get(ctx, kindOf(host), whole)
 			}
 		}
 	}
@@ -146,7 +146,7 @@ func mergeHours(ctx context.Context, records control.Store, host string, last ti
 }
 
 // merge writes the sum of records in the place of all of them.
-func merge(ctx context.Context, records control.Store, whole string, expires time.Time, parts []control.Record) error {
+func merge(ctx context.Context, records control.Store, kind control.Kind, whole string, expires time.Time, parts []control.Record) error {
 	var sum Tally
 	was := int64(0)
 	var writes []control.Write
@@ -166,7 +166,7 @@ func merge(ctx context.Context, records control.Store, whole string, expires tim
 	if err != nil {
 		return err
 	}
-	into := control.Record{Kind: control.TallyRecord, ID: whole, Version: was + 1, Document: document, Expires: expires}
+	into := control.Record{Kind: kind, ID: whole, Version: was + 1, Document: document, Expires: expires}
 	return records.Write(ctx, append(writes, control.Write{Record: into, Was: was})...)
 }
 
@@ -176,7 +176,7 @@ func mergeDays(ctx context.Context, records control.Store, host string, last tim
 	const day = 24 * time.Hour
 	today := last.Truncate(day)
 	for at := today.Add(-7 * day); at.Before(today); at = at.Add(day) { // so many may have been missed
-		_, err := records.Get(ctx, control.TallyRecord, dayID(host, at.Format(dayForm)))
+		_, err := records.Get(ctx, kindOf(host), dayID(at.Format(dayForm)))
 		if !errors.Is(err, prerender.ErrNotFound) {
 			if err != nil {
 				return err
@@ -204,7 +204,7 @@ func mergeDay(ctx context.Context, records control.Store, host string, day time.
 		return err
 	}
 	return records.Note(ctx, control.Record{
-		Kind: control.TallyRecord, ID: dayID(host, day.Format(dayForm)), Version: 1, Document: document, Expires: day.Add(dayLife),
+		Kind: kindOf(host), ID: dayID(day.Format(dayForm)), Version: 1, Document: document, Expires: day.Add(dayLife),
 	})
 }
 

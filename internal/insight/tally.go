@@ -44,9 +44,10 @@ type PageCount struct {
 
 // What bounds a tally.
 const (
-	mostNames = 100 // of each kind; the rest is counted as "other"
-	mostPages = 10  // in each list
-	mostURL   = 300 // bytes of a page's URL
+	mostNames   = 100 // of each kind; the rest is counted as "other"
+	mostPages   = 10  // that are shown in each list
+	mostFailing = 40  // that are counted
+	mostURL     = 300 // bytes of a page's URL
 )
 
 func count(names *map[string]int64, name string, n int64) {
@@ -85,15 +86,22 @@ func (t *Tally) Add(o Tally) {
 }
 
 func (t *Tally) slow(page PageCount) {
-	t.Slow = worst(t.Slow, page, func(old *PageCount) { old.MS = max(old.MS, page.MS) }, func(p PageCount) int64 { return p.MS })
+	t.Slow = worst(t.Slow, page, mostPages, func(old *PageCount) { old.MS = max(old.MS, page.MS) }, func(p PageCount) int64 { return p.MS })
 }
 
 func (t *Tally) failing(page PageCount) {
-	t.Failing = worst(t.Failing, page, func(old *PageCount) { old.Count, old.Reason = old.Count+page.Count, page.Reason }, func(p PageCount) int64 { return p.Count })
+	if i := slices.IndexFunc(t.Failing, func(p PageCount) bool { return p.URL == page.URL }); i < 0 && len(t.Failing) >= mostFailing {
+		// A newcomer takes the place of the least, with its count: who fails often comes up, and
+		// no count is too low (Metwally's space-saving).
+		least := t.Failing[len(t.Failing)-1]
+		page.Count += least.Count
+		t.Failing = t.Failing[:len(t.Failing)-1]
+	}
+	t.Failing = worst(t.Failing, page, mostFailing, func(old *PageCount) { old.Count, old.Reason = old.Count+page.Count, page.Reason }, func(p PageCount) int64 { return p.Count })
 }
 
 // worst adds a page to a list that keeps the worst.
-func worst(list []PageCount, page PageCount, merge func(old *PageCount), badness func(PageCount) int64) []PageCount {
+func worst(list []PageCount, page PageCount, kept int, merge func(old *PageCount), badness func(PageCount) int64) []PageCount {
 	if len(page.URL) > mostURL {
 		page.URL = page.URL[:mostURL] + "…"
 	}
@@ -104,8 +112,11 @@ func worst(list []PageCount, page PageCount, merge func(old *PageCount), badness
 		list = append(list, page)
 	}
 	slices.SortStableFunc(list, func(a, b PageCount) int { return cmp.Compare(badness(b), badness(a)) })
-	return list[:min(len(list), mostPages)]
+	return list[:min(len(list), kept)]
 }
+
+// Worst returns the pages that fail most, as many as are shown.
+func (t *Tally) Worst() []PageCount { return t.Failing[:min(len(t.Failing), mostPages)] }
 
 // Asked is how many requests there were.
 func (t *Tally) Asked() int64 { return total(t.Requests) }

@@ -140,10 +140,19 @@ func (s *Service) instead(page Page, snap *Snapshot, err error, phases []Phase) 
 	return a
 }
 
-// Renew renders a page that somebody queued, unless it has been made since.
-func (s *Service) Renew(ctx context.Context, page Page) error {
+// Remake renders a page, unless it has been made since it changed, and says why it cannot.
+func (s *Service) Remake(ctx context.Context, page Page) (*Snapshot, error) {
 	flight, _ := s.fly(ctx, Request{Page: page})
-	err := flight.wait(ctx, page, 0)
+	if err := flight.wait(ctx, page, 0); err != nil {
+		return nil, err
+	}
+	return flight.snap, nil
+}
+
+// Renew is Remake of a page that somebody queued. It is no error that the page is not to be
+// made now.
+func (s *Service) Renew(ctx context.Context, page Page) error {
+	_, err := s.Remake(ctx, page)
 	if errors.Is(err, ErrNotAdmitted) || errors.Is(err, ErrLimited) {
 		s.log().WarnContext(ctx, "queued page not renewed; who asks for it next has it queued again", "key", page.Key, "err", err)
 		return nil // once more would be the same again

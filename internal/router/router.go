@@ -84,7 +84,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		plainApp := page.Rule.Failure.PlainApp || agent.Purpose == useragent.Preview
 		h.refuse(w, r, plainApp, err)
 	}
-	h.count(page, agent, answer, err, time.Since(start))
+	if err == nil || r.Context().Err() == nil {
+		h.count(page, agent, answer, err, time.Since(start))
+	}
 	h.log(r, agent, answer, err, time.Since(start))
 }
 
@@ -94,7 +96,7 @@ func (h *Handler) count(page prerender.Page, agent useragent.Agent, a *prerender
 	if err != nil {
 		r.Cache, r.Reason = "refused", Reason(err)
 	} else {
-		r.Cache, r.Bytes = string(a.Source), int64(len(a.Gzip))
+		r.Cache, r.Bytes = string(a.Source), int64(len(a.Gzip)) // nine of ten crawlers take it so
 	}
 	h.Collector.Request(r)
 }

@@ -237,15 +237,15 @@ func chainOfEvents(t *testing.T, s control.Store) {
 		})
 	}
 	all.Wait()
-	var v control.Verifier
+	head, err := ledger.Head(t.Context())
+	v := control.Verifier{Known: head}
 	if err := ledger.Links(t.Context(), 0, false, func(l control.Link, _ control.Event) bool {
 		v.Add(l)
 		return true
 	}); err != nil {
 		t.Fatal(err)
 	}
-	head, err := ledger.Head(t.Context())
-	v.End(head)
+	v.End()
 	if err != nil || len(v.Faults) > 0 || head.Number != writers*each {
 		t.Errorf("got %+v, %v, %q, want %d events in a chain", head, err, v.Faults, writers*each)
 	}
@@ -302,8 +302,9 @@ func purgesOfSites(t *testing.T, s control.Store) {
 	if _, err := plane.PutSite(t.Context(), control.By{}, "site.create", prerender.Site{}, FullSite("a.example")); err != nil {
 		t.Fatal(err)
 	}
+	const purgers = 20
 	var all sync.WaitGroup
-	for i := range 5 {
+	for i := range purgers {
 		all.Go(func() {
 			_, err := plane.Purge(context.Background(), control.By{Actor: "t"}, "a.example", control.PurgeOrder{Path: fmt.Sprintf("/%d", i)})
 			if err != nil {
@@ -316,9 +317,9 @@ func purgesOfSites(t *testing.T, s control.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	purges := site.Purges[len(site.Purges)-5:]
+	purges := site.Purges[len(site.Purges)-purgers:]
 	for i, purge := range purges {
-		if purge.Version != site.Version-int64(4-i) {
+		if purge.Version != site.Version-int64(purgers-1-i) {
 			t.Errorf("purges: got %+v of a site with version %d, want them to count up to it", purges, site.Version)
 		}
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stillpage/stillpage/internal/control"
@@ -11,9 +14,13 @@ import (
 	"github.com/stillpage/stillpage/internal/sitemap"
 )
 
+// mostTried is for how long it is tried to do a job while stores or queues fail.
+const mostTried = 24 * time.Hour
+
 // Do does a job, or goes on with one that was cut off, until it is over or the context
-// ends. An error of the job's own is in the job, which has failed then; the error that is
-// returned is the store's.
+// ends. An error of the job's own is in the job, which has failed then; one of a store or a
+// queue is returned, and the job is for the next call. A job of one page has failed in any
+// case: somebody waits for it.
 func (s *Scheduler) Do(ctx context.Context, job *control.Job) error {
 	site, err := s.Plane.InEffect(ctx, job.Site)
 	if err == nil {
@@ -30,8 +37,11 @@ func (s *Scheduler) Do(ctx context.Context, job *control.Job) error {
 	defer cancel()
 	switch {
 	case errors.Is(err, control.ErrConflict):
-	case err != nil && ctx.Err() != nil:
-		err = s.Plane.SaveJob(saving, job) // it goes on with the next call
+	case err != nil && job.Page == nil && !isFinal(err) && s.now().Sub(job.CreatedAt) < mostTried:
+		if ctx.Err() != nil {
+			err = nil // it goes on with the next call
+		}
+		err = errors.Join(err, s.Plane.SaveJob(saving, job))
 	case err != nil:
 		fault(&job.Progress, err.Error())
 		err = s.Plane.EndJob(saving, job, control.Failed)
@@ -47,6 +57,18 @@ func (s *Scheduler) Do(ctx context.Context, job *control.Job) error {
 		s.log().InfoContext(ctx, "job over", "job", job.ID, "kind", job.Kind, "site", job.Site, "state", job.State, "pages", job.Progress.Pages, "faults", job.Progress.Faults)
 	}
 	return err
+}
+
+var errNoSitemaps, errUnread = errors.New("there are no sitemaps; name some, or URLs, or write them into the site's warming"), errors.New("not all sitemaps could be read")
+
+// isFinal says whether trying again would be the same again.
+func isFinal(err error) bool {
+	for _, final := range []error{prerender.ErrSiteUnknown, prerender.ErrURLInvalid, errNoSitemaps, errUnread} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Scheduler) work(ctx context.Context, site prerender.Site, job *control.Job) error {
@@ -80,80 +102,114 @@ func (s *Scheduler) warmPages(ctx context.Context, site prerender.Site, job *con
 	case site.Warming != nil && len(site.Warming.Sitemaps) > 0:
 		pages = s.sitemaps(ctx, site.Warming.Sitemaps)
 	default:
-		return fmt.Errorf("site %s has no sitemaps; name some, or URLs, or write them into the site's warming", site.Origin)
+		return fmt.Errorf("site %s: %w", site.Origin, errNoSitemaps)
 	}
-	err := s.run(ctx, site, &job.Progress, pages, func() error { return s.Plane.SaveJob(context.WithoutCancel(ctx), job) })
+	look, err := s.lookOne(ctx, site), error(nil)
+	if len(job.Warm.URLs) == 0 {
+		look, err = s.lookAll(ctx, site)
+	}
+	if err != nil {
+		return err
+	}
+	err = s.run(ctx, site, &job.Progress, pages, look, func() error { return s.Plane.SaveJob(context.WithoutCancel(ctx), job) })
 	if err == nil && job.Progress.Attempts >= mostAttempts {
-		return errors.New("not all sitemaps could be read")
+		return errUnread
 	}
 	return err
 }
 
+// madeAgainAtOnce is how many purged pages are kept in memory: sites have millions.
+const madeAgainAtOnce = 1000
+
 // makeAgain queues the pages that a purge has hit.
 func (s *Scheduler) makeAgain(ctx context.Context, site prerender.Site, job *control.Job) error {
-	pace := time.NewTicker(site.Warming.Interval())
-	defer pace.Stop()
-	var purged []prerender.Listed
-	err := s.Plane.Pages.List(ctx, site.Origin, job.Last, func(l prerender.Listed) bool {
-		if site.IsPurged(l) && job.Purge.Hits(l) {
-			purged = append(purged, prerender.Listed{Key: l.Key, StaleAt: l.StaleAt, AskedAt: l.AskedAt})
+	pace, saved := s.pace(site), time.Now()
+	for {
+		var purged []prerender.Listed
+		err := s.Plane.Pages.List(ctx, site.Origin, job.Last, func(l prerender.Listed) bool {
+			if site.IsPurged(l) && job.Purge.Hits(l) {
+				purged = append(purged, prerender.Listed{Key: l.Key, StaleAt: l.StaleAt, AskedAt: l.AskedAt})
+			}
+			return len(purged) < madeAgainAtOnce
+		})
+		for _, l := range purged {
+			if err == nil {
+				err = s.queueAgain(ctx, site, l, job, pace)
+			}
+			if err == nil && time.Since(saved) > saveEvery {
+				saved, err = time.Now(), s.Plane.SaveJob(ctx, job)
+			}
 		}
-		return true
-	})
-	saved := time.Now()
-	for _, l := range purged {
 		if err != nil {
-			break
+			return err
 		}
-		page, unknown := site.PageOf(l.Key)
-		if unknown != nil {
-			job.Progress.Pages[prerender.Foreign]++ // settings have changed: it is not asked for any more
-			continue
+		if len(purged) < madeAgainAtOnce {
+			job.Progress.Ended = s.now()
+			return nil
 		}
+	}
+}
+
+func (s *Scheduler) queueAgain(ctx context.Context, site prerender.Site, l prerender.Listed, job *control.Job, pace <-chan time.Time) error {
+	page, unknown := site.PageOf(l.Key)
+	warmth := prerender.Foreign // settings have changed: it is not asked for any more
+	if unknown == nil {
 		page.Unasked = true
-		warmth := page.Warmth(l, s.now())
-		if warmth != prerender.Idle {
-			warmth, err = prerender.Queued, s.queue(ctx, page, pace.C)
-		}
-		if err == nil {
-			job.Progress.Pages[warmth]++
-			job.Progress.Entries++
-			job.Last = l.Key
-		}
-		if err == nil && time.Since(saved) > saveEvery {
-			saved, err = time.Now(), s.Plane.SaveJob(ctx, job)
+		if warmth = page.Warmth(l, s.now()); warmth != prerender.Idle {
+			warmth = prerender.Queued
+			if err := s.queue(ctx, page, pace); err != nil {
+				return err
+			}
 		}
 	}
-	if err == nil {
-		job.Progress.Ended = s.now()
-	}
-	return err
+	job.Progress.Pages[warmth]++
+	job.Progress.Entries++
+	job.Last = l.Key
+	return nil
 }
 
 // render makes all variants of a page.
 func (s *Scheduler) render(ctx context.Context, site prerender.Site, job *control.Job) error {
 	pages, err := variants(site, job.Page.URL)
 	for _, page := range pages {
-		if err == nil {
-			page.ChangedAt = job.CreatedAt // what was made before is not fresh any more
-			err = s.Renew(ctx, page)
-		}
-		if err == nil {
+		page.ChangedAt = job.CreatedAt // what was made before is not fresh any more
+		snap, renderErr := s.Remake(ctx, page)
+		switch {
+		case renderErr != nil:
+			err = errors.Join(err, renderErr)
+		case snap.Expires.IsZero():
+			why := "its status is not one that is kept"
+			if snap.Partial != "" {
+				why = "it was still waiting for " + snap.Partial
+			}
+			err = errors.Join(err, fmt.Errorf("%s was rendered and is not stored: %s", page.URL, why))
+		default:
 			job.Progress.Pages[prerender.Made]++
 		}
 	}
 	return err
 }
 
-// remove deletes what is stored of a page.
+// remove deletes what is stored of a page, by today's settings and by earlier ones.
 func (s *Scheduler) remove(ctx context.Context, site prerender.Site, job *control.Job) error {
 	pages, err := variants(site, job.Page.URL)
-	var keys []prerender.Key
-	for _, page := range pages {
-		keys = append(keys, page.Key)
+	if err != nil {
+		return err
 	}
+	keys := map[prerender.Key]bool{}
+	for _, page := range pages {
+		keys[page.Key] = true
+	}
+	address, _, _ := strings.Cut(string(pages[0].Key), " ")
+	err = s.Plane.Pages.List(ctx, site.Origin, prerender.Key(address+" "), func(l prerender.Listed) bool {
+		ours := strings.HasPrefix(string(l.Key), address+" ")
+		if ours {
+			keys[l.Key] = true
+		}
+		return ours
+	})
 	if err == nil {
-		err = s.Plane.Pages.Delete(ctx, keys...)
+		err = s.Plane.Pages.Delete(ctx, slices.Collect(maps.Keys(keys))...)
 	}
 	if err == nil {
 		job.Progress.Pages[prerender.Deleted] = len(keys)

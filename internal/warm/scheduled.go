@@ -27,8 +27,8 @@ type Scheduler struct {
 	Plane *control.Plane
 	Queue prerender.Queue
 
-	// Renew makes a page at once.
-	Renew func(ctx context.Context, page prerender.Page) error
+	// Remake makes a page at once.
+	Remake func(ctx context.Context, page prerender.Page) (*prerender.Snapshot, error)
 
 	// Client reads sitemaps, which may name any address.
 	Client *http.Client
@@ -40,7 +40,8 @@ type Scheduler struct {
 	Log *slog.Logger
 
 	mu     sync.Mutex
-	active map[string]bool // sites' hosts and jobs' IDs that a Tick is at
+	active map[string]bool         // what a Tick is at
+	paces  map[string]*time.Ticker // by host: all that is queued for a site goes by one
 }
 
 const (
@@ -58,30 +59,97 @@ const (
 	saveEvery = 5 * time.Second
 	saveTime  = 5 * time.Second
 
+	// lookEvery is how often it is looked for jobs while others are done.
+	lookEvery = 5 * time.Second
+
 	// handsOff is for how long a job of one page is left to whoever has ordered it.
 	handsOff = time.Minute
 )
 
 // Tick begins runs whose time has come, and goes on with those that were cut off, and
-// with jobs, until they are done or the context ends. What is left is for the next call.
-// What another call is at is left to that.
+// with jobs, those among them that are ordered meanwhile, until all are done or the context
+// ends. What is left is for the next call. What another call is at is left to that.
 func (s *Scheduler) Tick(ctx context.Context) error {
 	sites, err := s.Sites.All(ctx)
-	jobs, jobsErr := s.Plane.OpenJobs(ctx)
-	errs := make([]error, len(sites)+len(jobs))
-	var all sync.WaitGroup
-	for i, site := range sites { // each has its own pace
+	errs := []error{err}
+	running, ended := 0, make(chan error)
+	launch := func(name string, do func() error) {
+		running++
+		go func() { ended <- s.alone(name, do) }()
+	}
+	for _, site := range sites {
 		if site.Warming != nil {
-			all.Go(func() { errs[i] = s.alone(site.Origin.Host, func() error { return s.tick(ctx, site) }) })
+			launch("run "+site.Origin.Host, func() error { return s.tick(ctx, site) })
 		}
 	}
-	for i, job := range jobs {
-		if s.now().Sub(job.CreatedAt) > handsOff || job.Page == nil {
-			all.Go(func() { errs[len(sites)+i] = s.alone(job.ID, func() error { return s.Do(ctx, &job) }) })
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	tried := map[string]bool{} // one that fails is for the next call
+	for {
+		if err := s.launchJobs(ctx, tried, launch); err != nil {
+			errs = append(errs, err)
+		}
+		if running == 0 {
+			return errors.Join(errs...)
+		}
+		select {
+		case err := <-ended:
+			running--
+			errs = append(errs, err)
+		case <-look.C:
+		case <-ctx.Done():
+			for ; running > 0; running-- {
+				errs = append(errs, <-ended)
+			}
+			return errors.Join(errs...)
 		}
 	}
-	all.Wait()
-	return errors.Join(err, jobsErr, errors.Join(errs...))
+}
+
+// launchJobs begins with the open jobs of each site, one after the other.
+func (s *Scheduler) launchJobs(ctx context.Context, tried map[string]bool, launch func(string, func() error)) error {
+	jobs, err := s.Plane.OpenJobs(ctx)
+	bySite := map[string][]control.Job{}
+	for _, job := range jobs {
+		mine := job.Page != nil && s.now().Sub(job.CreatedAt) <= handsOff
+		if !mine && !tried[job.ID] && !s.isActive("jobs "+job.Site) {
+			tried[job.ID] = true
+			bySite[job.Site] = append(bySite[job.Site], job)
+		}
+	}
+	for host, jobs := range bySite {
+		launch("jobs "+host, func() error {
+			var errs []error
+			for _, job := range jobs {
+				if ctx.Err() == nil {
+					errs = append(errs, s.Do(ctx, &job))
+				}
+			}
+			return errors.Join(errs...)
+		})
+	}
+	return err
+}
+
+func (s *Scheduler) isActive(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.active[name]
+}
+
+// pace ticks when the next page of a site may be queued.
+func (s *Scheduler) pace(site prerender.Site) <-chan time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	host, interval := site.Origin.Host, site.Warming.Interval()
+	if s.paces == nil {
+		s.paces = map[string]*time.Ticker{}
+	}
+	if s.paces[host] == nil {
+		s.paces[host] = time.NewTicker(interval)
+	}
+	s.paces[host].Reset(interval) // it may have changed
+	return s.paces[host].C
 }
 
 // alone does something that nothing else of this scheduler is at.
@@ -122,7 +190,10 @@ func (s *Scheduler) tick(ctx context.Context, site prerender.Site) error {
 	if err := save(); err != nil { // whatever becomes of this process
 		return err
 	}
-	err = s.run(ctx, site, &run, s.sitemaps(ctx, site.Warming.Sitemaps), save)
+	look, err := s.lookAll(ctx, site)
+	if err == nil {
+		err = s.run(ctx, site, &run, s.sitemaps(ctx, site.Warming.Sitemaps), look, save)
+	}
 	if ctx.Err() != nil {
 		err = nil // it goes on with the next call
 	}
@@ -153,23 +224,18 @@ func (s *Scheduler) sitemaps(ctx context.Context, addresses []string) source {
 }
 
 // run goes over a source from where the run has come to.
-func (s *Scheduler) run(ctx context.Context, site prerender.Site, run *prerender.WarmRun, source source, save func() error) error {
+func (s *Scheduler) run(ctx context.Context, site prerender.Site, run *prerender.WarmRun, source source, look look, save func() error) error {
 	if run.Pages == nil {
 		run.Pages = map[prerender.Warmth]int{}
 	}
-	stored, err := s.stored(ctx, site)
-	if err != nil {
-		return err
-	}
-	pace := time.NewTicker(site.Warming.Interval())
-	defer pace.Stop()
+	pace := s.pace(site)
 	entries, saved := 0, time.Now()
 	var stopped error
 	unread := source(func(e sitemap.Entry) bool {
 		if entries++; entries <= run.Entries {
 			return true
 		}
-		if stopped = s.entry(ctx, site, e, stored, run, pace.C); stopped != nil {
+		if stopped = s.entry(ctx, site, e, look, run, pace); stopped != nil {
 			return false
 		}
 		run.Entries = entries
@@ -206,33 +272,52 @@ func hashOf(key prerender.Key) hash {
 	return hash(sum[:16])
 }
 
-// stored lists the pages that are there.
-func (s *Scheduler) stored(ctx context.Context, site prerender.Site) (map[hash]known, error) {
+// look decides what becomes of a page.
+type look func(page prerender.Page) (prerender.Warmth, error)
+
+// lookAll lists the pages that are there, to look at many.
+func (s *Scheduler) lookAll(ctx context.Context, site prerender.Site) (look, error) {
 	all := map[hash]known{}
 	err := s.Plane.Pages.List(ctx, site.Origin, "", func(l prerender.Listed) bool {
 		all[hashOf(l.Key)] = known{l.RenderedAt.UnixMilli(), l.StaleAt.UnixMilli(), l.AskedAt.UnixMilli(), site.IsPurged(l)}
 		return true
 	})
-	return all, err
+	return func(page prerender.Page) (prerender.Warmth, error) {
+		k, ok := all[hashOf(page.Key)]
+		if !ok {
+			return prerender.Queued, nil
+		}
+		return s.warmth(page, prerender.Listed{
+			RenderedAt: time.UnixMilli(k.rendered), StaleAt: time.UnixMilli(k.stale), AskedAt: time.UnixMilli(k.asked),
+		}, k.purged), nil
+	}, err
 }
 
-// warmth decides what becomes of a page.
-func (s *Scheduler) warmth(page prerender.Page, stored map[hash]known) prerender.Warmth {
-	k, ok := stored[hashOf(page.Key)]
-	if !ok {
-		return prerender.Queued
+// lookOne reads each page, to look at a few.
+func (s *Scheduler) lookOne(ctx context.Context, site prerender.Site) look {
+	return func(page prerender.Page) (prerender.Warmth, error) {
+		snap, err := s.Plane.Pages.Get(ctx, page.Key)
+		switch {
+		case errors.Is(err, prerender.ErrNotFound):
+			return prerender.Queued, nil
+		case err != nil:
+			return "", err
+		}
+		listed := snap.Listed(page.Key)
+		return s.warmth(page, listed, site.IsPurged(listed)), nil
 	}
-	warmth := page.Warmth(prerender.Listed{
-		RenderedAt: time.UnixMilli(k.rendered), StaleAt: time.UnixMilli(k.stale), AskedAt: time.UnixMilli(k.asked),
-	}, s.now())
-	if warmth == prerender.Warm && k.purged {
+}
+
+func (s *Scheduler) warmth(page prerender.Page, l prerender.Listed, purged bool) prerender.Warmth {
+	warmth := page.Warmth(l, s.now())
+	if warmth == prerender.Warm && purged {
 		return prerender.Queued
 	}
 	return warmth
 }
 
 // entry queues the pages of a sitemap's entry that are to be made.
-func (s *Scheduler) entry(ctx context.Context, site prerender.Site, e sitemap.Entry, stored map[hash]known, run *prerender.WarmRun, pace <-chan time.Time) error {
+func (s *Scheduler) entry(ctx context.Context, site prerender.Site, e sitemap.Entry, look look, run *prerender.WarmRun, pace <-chan time.Time) error {
 	target, ok := prerender.TargetOf(site, e.URL)
 	if !ok {
 		run.Pages[prerender.Foreign]++
@@ -250,7 +335,10 @@ func (s *Scheduler) entry(ctx context.Context, site prerender.Site, e sitemap.En
 	}
 	for _, page := range pages {
 		page.Unasked, page.ChangedAt = true, e.LastMod
-		warmth := s.warmth(page, stored)
+		warmth, err := look(page)
+		if err != nil {
+			return err
+		}
 		if warmth == prerender.Queued {
 			if err := s.queue(ctx, page, pace); err != nil {
 				return err

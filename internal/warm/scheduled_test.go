@@ -36,9 +36,9 @@ type installation struct {
 	renewed  []prerender.Key
 }
 
-func (i *installation) renew(_ context.Context, p prerender.Page) error {
+func (i *installation) remake(_ context.Context, p prerender.Page) (*prerender.Snapshot, error) {
 	i.renewed = append(i.renewed, p.Key)
-	return nil
+	return &prerender.Snapshot{Expires: i.clock.Add(time.Hour)}, nil
 }
 
 func (i *installation) All(context.Context) ([]prerender.Site, error) {
@@ -80,7 +80,7 @@ func installed(t *testing.T) *installation {
 	now := func() time.Time { return i.clock }
 	plane := &control.Plane{Ledger: &control.Ledger{Records: store.Records(), Now: now, Log: quiet}, Pages: store, Fixed: prerender.SiteList{}}
 	i.Scheduler = &warm.Scheduler{
-		Sites: i, Plane: plane, Queue: i, Renew: i.renew, Client: server.Client(), Now: now, Log: quiet,
+		Sites: i, Plane: plane, Queue: i, Remake: i.remake, Client: server.Client(), Now: now, Log: quiet,
 	}
 	return i
 }

@@ -10,7 +10,7 @@ const purposes = {
 export async function agents(place, app) {
   const days = Number(app.query.days ?? 7), site = app.query.site ?? '';
   const to = new Date(), from = new Date(to - days * 86400e3);
-  const [stats, list] = await Promise.all([get('/v1/stats', { site, step: days > 7 ? 'day' : 'hour', from: from.toISOString(), to: to.toISOString() }), get('/v1/sites', { limit: 500 })]);
+  const [stats, list] = await Promise.all([get('/v1/stats', { site, step: days > 7 ? 'day' : 'hour', from: from.toISOString(), to: to.toISOString() }), get('/v1/sites', { limit: 1000 })]);
   const choose = (more) => app.go('agents', { site, days, ...more });
   place.append(h('div', { class: 'head' },
     h('div', {}, h('h1', { tabindex: '-1' }, 'Agents'), h('p', { class: 'lead' }, 'Who came, and for what. What each kind gets is part of a site’s settings.')),

@@ -6,7 +6,7 @@ const kinds = { purge: 'Purge', warm: 'Warm', render: 'Render', delete: 'Delete'
 const warmth = { queued: 'to be rendered', fresh: 'fresh already', idle: 'left alone: nobody asks for them', foreign: 'not the site’s', made: 'rendered', deleted: 'deleted' };
 
 export async function jobs(place, app) {
-  const [list, status] = await Promise.all([get('/v1/sites', { limit: 500 }), get('/v1/status')]);
+  const [list, status] = await Promise.all([get('/v1/sites', { limit: 1000 }), get('/v1/status')]);
   place.append(h('div', { class: 'head' }, h('div', {}, h('h1', { tabindex: '-1' }, 'Jobs'), h('p', { class: 'lead' }, 'What was ordered, and how far it is. Jobs are remembered for 30 days.'))));
   if (app.may('operator')) place.append(h('div', { class: 'grid' }, purgeForm(app, list.sites, show), warmForm(app, list.sites, show)));
   const runs = Object.entries(status.warming ?? {});
@@ -14,7 +14,7 @@ export async function jobs(place, app) {
     place.append(h('section', { class: 'card' }, h('h2', {}, 'Sitemaps, on their schedule'), runs.map(([origin, run]) => h('p', {}, h('strong', {}, origin), ' ',
       run.began?.startsWith('0001') ? 'has not begun yet' : [run.ended ? 'last done ' : 'going on since ', when(run.ended ?? run.began), `: ${counts(run.pages)}`]))));
   }
-  const box = h('section', { class: 'card', 'aria-label': 'Jobs', 'aria-live': 'polite' });
+  const box = h('section', { class: 'card', 'aria-label': 'Jobs' });
   place.append(box);
 
   let timer;
@@ -23,8 +23,14 @@ export async function jobs(place, app) {
     clearTimeout(timer);
     const answer = await app.tried(get('/v1/jobs', { limit: 100 }));
     if (!answer || app.left.aborted) return;
+    const focused = box.contains(document.activeElement) && document.activeElement.closest('details')?.dataset.job;
+    const opened = new Set([...box.querySelectorAll('details[open]')].map((d) => d.dataset.job));
     box.replaceChildren(answer.jobs.length ? h('div', {}, answer.jobs.map((job) => entry(app, job, show)))
       : empty('No jobs yet', h('p', {}, 'Purge pages after a release that changes them; warm those that bots should find rendered.')));
+    for (const d of box.querySelectorAll('details')) {
+      if (opened.has(d.dataset.job)) d.open = true;
+      if (d.dataset.job === focused) d.querySelector('summary').focus();
+    }
     if (answer.jobs.some((job) => job.state === 'queued' || job.state === 'running')) timer = setTimeout(show, 2000);
   }
   await show();
@@ -34,9 +40,9 @@ const counts = (pages) => Object.entries(pages ?? {}).map(([name, n]) => `${numb
 
 function entry(app, job, changed) {
   const order = job.purge ? [job.purge.path || 'all pages', job.purge.tag && `tag ${job.purge.tag}`, job.purge.hard && 'at once', job.purge.again && 'rendered again'].filter(Boolean).join(', ')
-    : job.warm ? (job.warm.urls ? `${job.warm.urls.length} page${job.warm.urls.length === 1 ? '' : 's'}` : job.warm.sitemaps?.join(', ') ?? 'the site’s sitemaps') : job.page.url;
+    : job.warm ? (job.warm.urls ? `${job.warm.urls.length + (job.warm.more ?? 0)} page${job.warm.urls.length === 1 ? '' : 's'}` : job.warm.sitemaps?.join(', ') ?? 'the site’s sitemaps') : job.page.url;
   const open = job.state === 'queued' || job.state === 'running';
-  return h('details', { open },
+  return h('details', { open, 'data-job': job.id },
     h('summary', {}, `${kinds[job.kind]} `, h('code', {}, job.site), ' ', order, ' ', tag(job.state), h('small', { class: 'soft' }, when(job.createdAt), ` by ${job.actor}`, job.progress && `: ${counts(job.progress.pages)}`)),
     open && h('progress', { 'aria-label': `${kinds[job.kind]} is ${job.state}` }),
     job.progress?.entries > 0 && h('p', {}, `${number(job.progress.entries)} looked at.`),

@@ -49,12 +49,12 @@ async function finish(login) {
 
 // enter returns who asks, or undefined and shows how to log in.
 export async function enter(main) {
+  const login = await ask('GET', '/v1/login');
   const shared = new URLSearchParams(location.hash.slice(1)).get('token'); // of `stillpage serve`
   if (shared) {
-    token.set(shared);
     history.replaceState(null, '', '/');
+    if (login.mode === 'token' && !token.get()) token.set(shared); // nobody else is put in somebody's place
   }
-  const login = await ask('GET', '/v1/login');
   let fault = '';
   try {
     if (login.mode === 'oidc') await finish(login);

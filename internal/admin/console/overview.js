@@ -16,7 +16,7 @@ export async function overview(place, app) {
   const span = spans.find((s) => s.name === app.query.span) ?? spans[0];
   const to = new Date(), from = new Date(to - span.hours * 3600e3);
   const [stats, status, list] = await Promise.all([
-    get('/v1/stats', { site, step: span.step, from: from.toISOString(), to: to.toISOString() }), get('/v1/status'), get('/v1/sites', { limit: 500 }),
+    get('/v1/stats', { site, step: span.step, from: from.toISOString(), to: to.toISOString() }), get('/v1/status'), get('/v1/sites', { limit: 1000 }),
   ]);
   const choose = (more) => app.go('overview', { site, span: span.name, ...more });
   place.append(h('div', { class: 'head' },

@@ -5,7 +5,7 @@ import { address } from './app.js';
 
 // pages lists what is stored of a site, and asks what a bot would get for any address.
 export async function pages(place, app) {
-  const list = await get('/v1/sites', { limit: 500 });
+  const list = await get('/v1/sites', { limit: 1000 });
   const hosts = list.sites.map((s) => s.origin.replace(/^https?:\/\//, ''));
   const site = app.query.site ?? hosts[0] ?? '';
   const url = h('input', { type: 'url', required: true, placeholder: `${list.sites[0]?.origin ?? 'https://www.example.com'}/page` });
@@ -39,7 +39,8 @@ const known = [['GPTBot', 'GPTBot/1.2'], ['Googlebot', 'Mozilla/5.0 (compatible;
 
 // page is all about one address.
 export async function page(place, app) {
-  const { url, device = '', language = '' } = app.query;
+  const { url = '', device = '', language = '' } = app.query;
+  if (!/^https?:\/\//.test(url)) throw new Error('This is not the address of a page.');
   const name = { url, ...(device && { device }), ...(language && { language }) };
   const agent = h('select', {}, known.map(([title, value]) => h('option', { value }, title)));
   const answer = h('section', { class: 'card', 'aria-live': 'polite' });
@@ -77,7 +78,13 @@ export async function page(place, app) {
       stored.replaceChildren();
       return;
     }
-    const made = await ask('POST', '/v1/frames', { body: name });
+    let made;
+    try {
+      made = await ask('POST', '/v1/frames', { body: name });
+    } catch (error) {
+      stored.replaceChildren(h('section', { class: 'card' }, h('p', { class: 'soft' }, error.message))); // another device's page is stored
+      return;
+    }
     stored.replaceChildren(h('section', { class: 'card' }, h('h2', {}, 'The stored page, as a bot reads it'),
       h('iframe', { sandbox: '', src: made.address, title: 'The stored page, without scripts', referrerpolicy: 'no-referrer' }),
       h('p', {}, h('button', { onclick: () => app.tried(source()) }, 'Show its HTML'))));
@@ -127,10 +134,17 @@ function comparison(c) {
     diff('The text, person and bot', c.text, 'only a person sees it', 'only the bot gets it'),
     c.same ? h('section', { class: 'card' }, h('p', {}, 'The new render has the same bytes as the stored page.')) : c.stored.length > 0 && diff('The HTML, stored and new', c.stored, 'only in the stored page', 'only in the new render'),
     h('section', { class: 'card' }, h('h2', {}, 'The render'), h('p', { class: 'soft' }, `Status ${c.status}, ${number(c.htmlBytes)} bytes of HTML, ${c.requests.length} requests. The page was taken because ${c.ended}.`), timeline(c.phases, c.requests)),
-    h('div', { class: 'grid' }, h('section', { class: 'card' }, table('Meta', ['Name', 'What the bot gets'], c.bot.meta)), h('section', { class: 'card' }, table('Links of the head', ['Rel', 'Address'], c.bot.links),
-      h('h3', {}, 'Structured data'), c.bot.structured.length ? c.bot.structured.map((text) => h('pre', {}, pretty(text))) : h('p', { class: 'soft' }, 'None.'))),
+    h('div', { class: 'grid' }, h('section', { class: 'card' }, table('Meta', ['Name', 'A person', 'The bot'], both(c.person.meta, c.bot.meta))), h('section', { class: 'card' }, table('Links of the head', ['Rel', 'A person', 'The bot'], both(c.person.links, c.bot.links)),
+      h('h3', {}, 'Structured data that the bot gets'), c.person.structured.length !== c.bot.structured.length && h('p', { class: 'fault' }, `A person’s page has ${c.person.structured.length} blocks of it.`), c.bot.structured.length ? c.bot.structured.map((text) => h('pre', {}, pretty(text))) : h('p', { class: 'soft' }, 'None.'))),
     c.console.length > 0 && h('section', { class: 'card' }, h('h2', {}, 'Errors in the page’s console'), c.console.map((text) => h('p', {}, h('code', {}, text)))),
   ].filter(Boolean);
+}
+
+// both puts what a person and the bot have under one name beside each other.
+function both(person, bot) {
+  const names = [...new Set([...person, ...bot].map(([name]) => name))];
+  const of = (list, name) => list.filter(([n]) => n === name).map(([, value]) => value).join(', ');
+  return names.map((name) => (of(person, name) === of(bot, name) ? [name, 'the same', of(bot, name)] : [name, of(person, name) || '—', h('strong', {}, of(bot, name) || '—')]));
 }
 
 function pretty(text) {

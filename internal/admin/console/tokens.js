@@ -4,9 +4,11 @@ import { empty, field, h, table, tag, when } from './dom.js';
 const uses = [['integration', 'An integration, such as a middleware: asks the router for pages'], ['viewer', 'A viewer: looks'], ['operator', 'An operator: renders, purges and warms'], ['admin', 'An admin: changes sites and tokens']];
 
 export async function tokens(place, app) {
+  const login = await get('/v1/login');
+  const all = login.mode === 'token' ? uses : uses.slice(0, 1); // elsewhere people are known otherwise
   place.append(h('h1', { tabindex: '-1' }, 'Tokens'), h('p', { class: 'lead' }, 'For programs. An integration sends its token as X-Prerender-Token; the others log in here with theirs, or send it as Authorization: Bearer.'));
   const made = h('div', { 'aria-live': 'assertive' }), box = h('section', { class: 'card' });
-  place.append(form(app, made, show), made, box);
+  place.append(form(app, all, made, show), made, box);
   async function show() {
     const { tokens: list } = await get('/v1/tokens');
     box.replaceChildren(list.length ? table('', ['Name', 'For', 'Sites', 'Made', 'Used last', 'Expires', ''], list.map((t) => [t.name, tag(t.use), t.sites?.join(', ') ?? 'all', [when(t.createdAt), ` by ${t.createdBy}`],
@@ -20,7 +22,7 @@ export async function tokens(place, app) {
   await show();
 }
 
-function form(app, made, changed) {
+function form(app, uses, made, changed) {
   const name = h('input', { type: 'text', required: true, maxlength: 100 }), sites = h('input', { type: 'text', placeholder: 'all' }), days = h('input', { type: 'number', min: 1, placeholder: 'never' });
   const use = h('select', {}, uses.map(([value, title]) => h('option', { value }, title)));
   return h('form', { class: 'card', onsubmit: async (event) => {
