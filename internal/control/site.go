@@ -19,11 +19,7 @@ import (
 // that is wrong with it. Its purges and its version are not the owner's to write.
 func ParseSite(document []byte) (prerender.Site, []strictjson.Fault) {
 	var site prerender.Site
-	faults := strictjson.Decode(document, &site)
-	if len(faults) > 0 {
-		return prerender.Site{}, faults
-	}
-	j := &judge{}
+	j := &judge{wrong: strictjson.Decode(document, &site)}
 	if site.Origin.Host == "" {
 		j.fault("/origin", "is missing; it is the site's address, like https://www.example.com")
 	}
@@ -37,17 +33,25 @@ func ParseSite(document []byte) (prerender.Site, []strictjson.Fault) {
 	j.limits("/limits", site.Limits)
 	j.paths(site.Paths)
 	j.warming(site)
-	if len(j.faults) > 0 {
+	if j.faults = append(j.faults, j.wrong...); len(j.faults) > 0 {
 		slices.SortStableFunc(j.faults, func(a, b strictjson.Fault) int { return strings.Compare(a.Pointer, b.Pointer) })
 		return prerender.Site{}, j.faults
 	}
 	return site, nil
 }
 
-// judge collects what is wrong with a document that is well formed.
-type judge struct{ faults []strictjson.Fault }
+// judge collects what makes no sense in a document.
+type judge struct {
+	wrong  []strictjson.Fault // what is of the wrong kind, and not looked at
+	faults []strictjson.Fault
+}
 
 func (j *judge) fault(at, format string, args ...any) {
+	if slices.ContainsFunc(j.wrong, func(f strictjson.Fault) bool {
+		return strictjson.Within(at, f.Pointer) || strictjson.Within(f.Pointer, at)
+	}) {
+		return // it has been said
+	}
 	j.faults = append(j.faults, strictjson.Fault{Pointer: at, Detail: fmt.Sprintf(format, args...)})
 }
 

@@ -46,6 +46,21 @@ func TestFullSite(t *testing.T) {
 	}
 }
 
+// What is of the wrong kind and what makes no sense is said at once, each once.
+func TestAllFaultsAtOnce(t *testing.T) {
+	t.Parallel()
+	_, faults := control.ParseSite([]byte(`{"origin": "https://a.example", "speed": 1, "vary": {"mobile": "yes", "languages": ["d e"]},
+		"paths": [7, {"path": "blog"}, {"path": 1, "cacheControl": {"least": "2h", "most": "1h"}}], "limits": {"concurrency": 5000}}`))
+	var got []string
+	for _, f := range faults {
+		got = append(got, f.Pointer)
+	}
+	want := []string{"/limits/concurrency", "/paths/0", "/paths/1/path", "/paths/2/cacheControl/least", "/paths/2/path", "/speed", "/vary/languages/0", "/vary/mobile"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestSiteFaults(t *testing.T) {
 	t.Parallel()
 	for document, want := range map[string]string{

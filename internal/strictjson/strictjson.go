@@ -28,8 +28,8 @@ type Fault struct {
 // Shaper is a type that reads its own JSON, which looks like that of another type.
 type Shaper interface{ JSONShape() any }
 
-// Decode reads a document into the value that v points to. With faults, v is not
-// touched.
+// Decode reads a document into the value that v points to. With faults, v has what is
+// right of it, so that who asks can go on to say what makes no sense.
 func Decode(document []byte, v any) []Fault {
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.UseNumber()
@@ -42,13 +42,41 @@ func Decode(document []byte, v any) []Fault {
 	}
 	var c checker
 	c.check("", tree, reflect.TypeOf(v).Elem())
-	if len(c.faults) > 0 {
-		return c.faults
+	for _, fault := range c.faults {
+		tree = without(tree, strings.Split(fault.Pointer, "/")[1:])
+		document, _ = json.Marshal(tree) // it came from JSON
 	}
-	if err := json.Unmarshal(document, v); err != nil {
+	if err := json.Unmarshal(document, v); err != nil && len(c.faults) == 0 {
 		return []Fault{{"", err.Error()}}
 	}
-	return nil
+	return c.faults
+}
+
+// without removes a part of a tree. Of a list, it leaves a gap, so that what comes after
+// keeps its place.
+func without(tree any, path []string) any {
+	if len(path) == 0 {
+		return nil
+	}
+	name := strings.NewReplacer("~1", "/", "~0", "~").Replace(path[0])
+	switch tree := tree.(type) {
+	case map[string]any:
+		if len(path) == 1 {
+			delete(tree, name)
+		} else {
+			tree[name] = without(tree[name], path[1:])
+		}
+	case []any:
+		if i, err := strconv.Atoi(name); err == nil && i < len(tree) {
+			tree[i] = without(tree[i], path[1:])
+		}
+	}
+	return tree
+}
+
+// Within says whether a pointer is to a part of what another points to.
+func Within(pointer, whole string) bool {
+	return pointer == whole || strings.HasPrefix(pointer, whole+"/")
 }
 
 func syntax(document []byte, err error) string {
