@@ -133,10 +133,56 @@ func (p *visitor) sees(texts ...string) {
 	}
 }
 
+// usable looks at what a screen reader and a keyboard need of a view.
+func (p *visitor) usable() {
+	p.t.Helper()
+	faults := eval[[]string](p, `(() => {
+		const faults = [], shown = (e) => e.checkVisibility();
+		const say = (e, what) => faults.push(what + ': ' + e.outerHTML.slice(0, 120));
+		if (document.querySelectorAll('h1').length !== 1) faults.push('not one h1');
+		if (document.querySelectorAll('main').length !== 1 || !document.querySelector('nav[aria-label]')) faults.push('no landmarks');
+		if (document.documentElement.lang !== 'en') faults.push('no language');
+		if (document.body.firstElementChild.getAttribute('href') !== '#main') faults.push('no link over the navigation');
+		for (const e of document.querySelectorAll('input, select, textarea')) if (shown(e) && !e.labels.length && !e.getAttribute('aria-label')) say(e, 'no label');
+		for (const e of document.querySelectorAll('button, a, summary')) if (shown(e) && !(e.textContent.trim() || e.getAttribute('aria-label'))) say(e, 'no name');
+		for (const e of document.querySelectorAll('img, svg')) if (!e.hasAttribute('alt') && !e.getAttribute('aria-label') && !e.closest('[aria-hidden]')) say(e, 'no text');
+		for (const e of document.querySelectorAll('iframe')) if (!e.title) say(e, 'no title');
+		for (const e of document.querySelectorAll('[onclick], [style]')) if (e.hasAttribute('onclick')) say(e, 'inline');
+		const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);
+		if (new Set(ids).size !== ids.length) faults.push('an ID twice');
+		return faults;
+	})()`)
+	for _, fault := range faults {
+		p.t.Errorf("at %s: %s", eval[string](p, `location.hash`), fault)
+	}
+}
+
+// contrast is of texts on what is behind them, as WCAG 2 counts it: 4.5 at least.
+func (p *visitor) contrast() {
+	p.t.Helper()
+	for _, fault := range eval[[]string](p, `(() => {
+		const rgb = (text) => text.match(/[\d.]+/g).map(Number);
+		const light = ([r, g, b]) => { const f = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b); };
+		const behind = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] === 1) return c; } return [255, 255, 255]; };
+		const faults = new Set();
+		for (const e of document.querySelectorAll('main *, nav *, #who')) {
+			if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility() || e.disabled || e.closest('svg')) continue;
+			const [a, b] = [light(rgb(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
+			const ratio = (a + 0.05) / (b + 0.05);
+			if (ratio < 4.5) faults.add(e.tagName + '.' + e.className + ' ' + ratio.toFixed(2) + ' ' + e.textContent.slice(0, 30));
+		}
+		return [...faults];
+	})()`) {
+		p.t.Errorf("too faint: %s", fault)
+	}
+}
+
 // opens goes to a view by the navigation, and waits until it is there.
 func (p *visitor) opens(name string) {
 	p.t.Helper()
 	p.do(chromedp.Click(chromedp.CSS(fmt.Sprintf(`#nav a[data-view=%q]`, name))), chromedp.WaitVisible(chromedp.CSS(fmt.Sprintf(`#main[data-ready=%q] h1`, name))))
+	p.usable()
+	p.contrast()
 }
 
 // types writes into a field in the place of what is in it.
@@ -302,8 +348,11 @@ func TestConsole(t *testing.T) {
 	me.do(chromedp.Reload())
 	me.sees("Requests", "Slowest renders", "from the store")
 	me.shot("overview")
+	me.usable()
+	me.contrast()
 	me.looks("dark", 1280)
 	me.shot("overview-dark")
+	me.contrast()
 	me.looks("light", 390)
 	me.shot("overview-phone")
 	if wide := eval[int](me, `document.documentElement.scrollWidth`); wide > 390 {
@@ -319,6 +368,7 @@ func TestConsole(t *testing.T) {
 	me.sees(p.edge, "as flags or the template say")
 	me.presses(p.edge)
 	me.sees("Nothing is changed", "As a file")
+	me.usable()
 	me.types("in-/lifetimes/success/fresh", "1 day")
 	me.sees("What is wrong", "must be like 90s")
 	me.types("in-/lifetimes/success/fresh", "12h")
@@ -337,6 +387,7 @@ func TestConsole(t *testing.T) {
 	me.shot("pages")
 	me.do(chromedp.SendKeys(chromedp.CSS(`input[type=url]`), item+"\r"))
 	me.sees("What would it get now?", "So it is answered as it is")
+	me.usable()
 	me.presses("Compare with a new render")
 	me.sees("A person sees", "What stands out", "The page was taken because")
 	me.shot("page")
@@ -366,6 +417,23 @@ func TestConsole(t *testing.T) {
 	me.presses("Warm")
 	me.sees("1 page", "1 to be rendered")
 	me.shot("jobs")
+
+	// By the keyboard: from the link over the navigation to the main part, and on a link.
+	me.do(chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS(`#main[data-ready=jobs] h1`)), chromedp.KeyEvent("\t"))
+	if at := eval[string](me, `document.activeElement.textContent`); at != "Skip to the content" {
+		t.Errorf("the first stop of the keyboard is %q", at)
+	}
+	for range 10 {
+		me.do(chromedp.KeyEvent("\t"))
+		if eval[string](me, `document.activeElement.textContent`) == "Audit" {
+			break
+		}
+	}
+	me.do(chromedp.KeyEvent("\r"))
+	me.do(chromedp.WaitVisible(chromedp.CSS(`#main[data-ready=audit] h1`)))
+	if at := eval[string](me, `document.activeElement.textContent`); at != "Audit" {
+		t.Errorf("after a way to another view, the focus is at %q", at)
+	}
 
 	me.opens("agents")
 	me.sees("GPTBot", "AI training", "Slack")

@@ -14,7 +14,9 @@ import (
 	"testing"
 
 	"github.com/stillpage/stillpage/internal/admin"
+	"github.com/stillpage/stillpage/internal/awstest"
 	"github.com/stillpage/stillpage/internal/control"
+	"github.com/stillpage/stillpage/internal/dynamo"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/report"
 	"github.com/stillpage/stillpage/internal/storetest"
@@ -312,39 +314,59 @@ func (b *breaking) Write(ctx context.Context, writes ...control.Write) error {
 // Whatever fails, and wherever: a change and its event are both there, or neither is.
 func TestNoChangeWithoutItsEvent(t *testing.T) {
 	t.Parallel()
-	for _, after := range []bool{false, true} {
-		store := openBolt(t)
-		broken := &breaking{Store: store.Records(), after: after}
-		o := newOperatorWith(t, store, broken)
-		o.ask("PUT", "/v1/sites/our.example", `"0"`, `{"origin": "https://our.example"}`, 201)
-		actions := map[string]func(){
-			"site.update": func() {
-				o.send("PUT", "/v1/sites/our.example", "If-Match: *", `{"origin": "https://our.example", "vary": {"mobile": true}}`)
-			},
-			"purge":        func() { o.send("POST", "/v1/purges", "", `{"site": "https://our.example", "path": "/a"}`) },
-			"token.create": func() { o.send("POST", "/v1/tokens", "", `{"name": "t", "use": "integration"}`) },
-			"warm": func() {
-				o.send("POST", "/v1/warmings", "", `{"site": "https://our.example", "urls": ["https://our.example/"]}`)
-			},
-			"page.render": func() { o.send("POST", "/v1/renders", "", `{"url": "https://our.example/"}`) },
-			"site.delete": func() { o.send("DELETE", "/v1/sites/our.example", "If-Match: *", "") },
+	for name, open := range map[string]func() (prerender.Store, control.Store){
+		"bbolt": func() (prerender.Store, control.Store) { s := openBolt(t); return s, s.Records() },
+		"DynamoDB Local": func() (prerender.Store, control.Store) {
+			db := awstest.DynamoDB(t)
+			return &dynamo.Store{Client: db, Table: awstest.Table(t), Consistent: true}, &dynamo.Records{Client: db, Table: awstest.ConfigTable(t)}
+		},
+	} {
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/done %v", name, after), func(t *testing.T) {
+				t.Parallel()
+				pages, records := open()
+				faultsAtEveryChange(t, pages, records, after)
+			})
 		}
-		for _, action := range []string{"site.update", "purge", "token.create", "warm", "page.render", "site.delete"} {
-			before := snapshot(t, broken)
-			broken.fail = func(writes []control.Write) bool {
-				return slices.ContainsFunc(writes, func(w control.Write) bool { return w.Kind == control.EventRecord })
-			}
-			actions[action]()
-			broken.fail = nil
-			changes, events := snapshot(t, broken).minus(before)
-			if want := map[bool]int{true: 1}[after]; events != want || (changes > 0) != after {
-				t.Errorf("%s, whose write fails (done: %v): %d changes and %d events", action, after, changes, events)
-			}
+	}
+}
+
+func faultsAtEveryChange(t *testing.T, pages prerender.Store, records control.Store, after bool) {
+	broken := &breaking{Store: records, after: after}
+	o := newOperatorWith(t, pages, broken)
+	o.ask("PUT", "/v1/sites/our.example", `"0"`, `{"origin": "https://our.example"}`, 201)
+	old, job := o.made("our.example"), o.job("our.example")
+	actions := map[string]func(){
+		"site.update": func() {
+			o.send("PUT", "/v1/sites/our.example", "If-Match: *", `{"origin": "https://our.example", "vary": {"mobile": true}}`)
+		},
+		"purge":        func() { o.send("POST", "/v1/purges", "", `{"site": "https://our.example", "path": "/a"}`) },
+		"token.create": func() { o.send("POST", "/v1/tokens", "", `{"name": "t", "use": "integration"}`) },
+		"warm": func() {
+			o.send("POST", "/v1/warmings", "", `{"site": "https://our.example", "urls": ["https://our.example/"]}`)
+		},
+		"page.render":  func() { o.send("POST", "/v1/renders", "", `{"url": "https://our.example/"}`) },
+		"site.create":  func() { o.send("PUT", "/v1/sites/new.example", "If-Match: \"0\"", `{"origin": "https://new.example"}`) },
+		"token.delete": func() { o.send("DELETE", "/v1/tokens/"+old, "", "") },
+		"page.delete":  func() { o.send("DELETE", "/v1/pages?url=https://our.example/", "", "") },
+		"job.cancel":   func() { o.send("DELETE", "/v1/jobs/"+job, "", "") },
+		"site.delete":  func() { o.send("DELETE", "/v1/sites/our.example", "If-Match: *", "") },
+	}
+	for _, action := range []string{"site.create", "site.update", "purge", "token.create", "token.delete", "warm", "page.render", "page.delete", "job.cancel", "site.delete"} {
+		before := snapshot(t, broken)
+		broken.fail = func(writes []control.Write) bool {
+			return slices.ContainsFunc(writes, func(w control.Write) bool { return w.Kind == control.EventRecord })
 		}
-		var v control.Verifier
-		if err := o.plane.Links(t.Context(), 0, false, func(l control.Link, _ control.Event) bool { v.Add(l); return true }); err != nil || len(v.Faults) > 0 {
-			t.Errorf("the chain: %v, %q", err, v.Faults)
+		actions[action]()
+		broken.fail = nil
+		changes, events := snapshot(t, broken).minus(before)
+		if want := map[bool]int{true: 1}[after]; events != want || (changes > 0) != after {
+			t.Errorf("%s, whose write fails (done: %v): %d changes and %d events", action, after, changes, events)
 		}
+	}
+	var v control.Verifier
+	if err := o.plane.Links(t.Context(), 0, false, func(l control.Link, _ control.Event) bool { v.Add(l); return true }); err != nil || len(v.Faults) > 0 {
+		t.Errorf("the chain: %v, %q", err, v.Faults)
 	}
 }
 

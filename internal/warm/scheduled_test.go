@@ -260,3 +260,90 @@ func TestSchedulerWaitsForTheQueue(t *testing.T) {
 		t.Errorf("queued (-want +got):\n%s", diff)
 	}
 }
+
+// failing is a store of pages that is down for a while.
+type failing struct {
+	prerender.Store
+	down bool
+}
+
+func (f *failing) List(ctx context.Context, site prerender.Origin, after prerender.Key, found func(prerender.Listed) bool) error {
+	if f.down {
+		return errors.New("throttled")
+	}
+	return f.Store.List(ctx, site, after, found)
+}
+
+// A job outlives a store that fails and a process that ends, and does everything once.
+func TestJobGoesOn(t *testing.T) {
+	t.Parallel()
+	i := installed(t)
+	store := &failing{Store: i.store, down: true}
+	i.Plane.Pages = store
+	var want []string
+	for n := range 30 {
+		i.made(fmt.Sprintf("/%02d", n), i.clock.Add(-time.Hour), i.clock.Add(-time.Hour))
+		want = append(want, fmt.Sprintf("/%02d desktop", n))
+	}
+	i.made("/idle", i.clock.Add(-time.Hour), i.clock.Add(-40*24*time.Hour))
+	by := control.By{Actor: "me"}
+	if _, err := i.Plane.PutSite(t.Context(), by, "site.create", prerender.Site{}, i.site); err != nil {
+		t.Fatal(err)
+	}
+	i.site.Warming.Sitemaps = nil // only the job
+	ordered, err := i.Plane.Purge(t.Context(), by, "a.example", control.PurgeOrder{Again: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := func() control.Job {
+		t.Helper()
+		job, err := i.Plane.Job(t.Context(), ordered.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return job
+	}
+	if err := i.Tick(t.Context()); err == nil || job().State.Over() {
+		t.Errorf("with a store that fails: %v, %+v", err, job())
+	}
+	store.down = false
+	var all []string
+	for _, cut := range []int{10, 1000} {
+		ctx, cancel := context.WithCancel(t.Context())
+		i.refuse = func() error {
+			if len(i.queued) == cut-1 {
+				cancel()
+			}
+			return nil
+		}
+		all = append(all, i.tick(ctx)...)
+		cancel()
+	}
+	if diff := cmp.Diff(want, all); diff != "" {
+		t.Errorf("queued (-want +got):\n%s", diff)
+	}
+	if j := job(); j.State != control.Done || j.Progress.Pages[prerender.Queued] != 30 || j.Progress.Pages[prerender.Idle] != 1 {
+		t.Errorf("got %+v", j)
+	}
+	if open, err := i.Plane.OpenJobs(t.Context()); err != nil || len(open) != 0 {
+		t.Errorf("open: %+v, %v", open, err)
+	}
+	// One that makes no sense has failed; one of a page whose process has ended is done.
+	if _, err := i.Plane.Warm(t.Context(), by, "gone.example", control.WarmOrder{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.Plane.OrderPage(t.Context(), by, control.RenderJob, "a.example", control.PageOrder{URL: "https://a.example/x"}); err != nil {
+		t.Fatal(err)
+	}
+	i.tick(t.Context())
+	if len(i.renewed) != 0 {
+		t.Errorf("whoever has ordered a page is not given the time to make it: %q", i.renewed)
+	}
+	i.clock = i.clock.Add(2 * time.Minute)
+	i.tick(t.Context())
+	states := map[control.JobKind]control.JobState{}
+	i.Plane.Jobs(t.Context(), "", func(j control.Job) bool { states[j.Kind] = j.State; return true })
+	if states[control.WarmJob] != control.Failed || states[control.RenderJob] != control.Done || len(i.renewed) != 1 {
+		t.Errorf("got %v, renewed %q", states, i.renewed)
+	}
+}

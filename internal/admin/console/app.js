@@ -60,6 +60,7 @@ export function address(view, query = {}) {
 }
 
 let stop; // what a view has going on
+let isFirst = true; // and nobody has come from elsewhere
 
 async function route() {
   const [name, text] = location.hash.slice(2).split(/\?(.*)/s);
@@ -81,7 +82,8 @@ async function route() {
     place.append(h('div', { class: 'card', role: 'alert' }, h('h1', { tabindex: '-1' }, 'This cannot be shown'), h('p', {}, error.message)));
   }
   main.setAttribute('data-ready', view.name);
-  main.querySelector('h1')?.focus();
+  if (!isFirst) main.querySelector('h1')?.focus();
+  isFirst = false;
   return undefined;
 }
 
