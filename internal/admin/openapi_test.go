@@ -24,14 +24,6 @@ type document struct {
 	Components struct{ Schemas map[string]any }
 }
 
-func openAPI(t testing.TB) document {
-	var d document
-	if err := json.Unmarshal(admin.OpenAPI(), &d); err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
 // noted are the answers that tests have had, by "METHOD /path STATUS" of the document.
 var (
 	noted   sync.Map
