@@ -415,12 +415,17 @@ func stats(o *operator) error {
 	now := time.Now().UTC()
 	var s struct {
 		Total struct {
-			Requests, Renders                 int64
-			Cache, Agents, Refusals, Outcomes map[string]int64
-			HitRatio                          float64
-			Latency, RenderTime               struct{ P50, P95, P99 float64 }
-			Money                             struct{ Spent, Saved float64 }
-			Slow, Failing                     []struct {
+			Requests, Renders  int64
+			Refusals, Outcomes map[string]int64
+			Agents             map[string]struct {
+				Requests int64
+				HitRatio float64
+				Latency  struct{ P95 float64 }
+			}
+			HitRatio            float64
+			Latency, RenderTime struct{ P50, P95, P99 float64 }
+			Money               struct{ Spent, Saved float64 }
+			Slow, Failing       []struct {
 				URL, Reason string
 				Count, MS   int64
 			}
@@ -438,10 +443,21 @@ func stats(o *operator) error {
 		{"renders", fmt.Sprintf("%d, p50 %.0f ms, p95 %.0f ms", t.Renders, t.RenderTime.P50, t.RenderTime.P95)},
 		{"spent, by AWS prices", fmt.Sprintf("$%.4f", t.Money.Spent)}, {"saved by the store", fmt.Sprintf("$%.4f", t.Money.Saved)},
 	})
+	agents := map[string]int64{}
+	for name, a := range t.Agents {
+		agents[name] = a.Requests
+	}
+	if rows := ranked(agents); len(rows) > 0 {
+		fmt.Fprintln(o.stdout)
+		for i, name := range slices.SortedFunc(maps.Keys(agents), func(a, b string) int { return cmp.Or(cmp.Compare(agents[b], agents[a]), strings.Compare(a, b)) }) {
+			rows[i] = append(rows[i], fmt.Sprintf("%.1f %%", 100*t.Agents[name].HitRatio), fmt.Sprintf("%.0f ms", t.Agents[name].Latency.P95))
+		}
+		o.table("AGENT | REQUESTS | FROM THE STORE | P95", rows)
+	}
 	for _, part := range []struct {
 		name   string
 		counts map[string]int64
-	}{{"AGENT", t.Agents}, {"OUTCOME OF RENDERS", t.Outcomes}, {"REFUSED BECAUSE", t.Refusals}} {
+	}{{"OUTCOME OF RENDERS", t.Outcomes}, {"REFUSED BECAUSE", t.Refusals}} {
 		if len(part.counts) > 0 {
 			fmt.Fprintln(o.stdout)
 			o.table(part.name+" | TIMES", ranked(part.counts))

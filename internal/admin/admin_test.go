@@ -110,7 +110,7 @@ func (o *operator) send(method, path, headers, body string) *httptest.ResponseRe
 	}
 	w := httptest.NewRecorder()
 	o.api.ServeHTTP(w, r)
-	note(method, r.URL.Path, w)
+	note(r, body, w)
 	return w
 }
 

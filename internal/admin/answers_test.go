@@ -355,9 +355,12 @@ func TestStats(t *testing.T) {
 						Requests, Renders int64
 						HitRatio          float64
 						Latency           struct{ P50 float64 }
-						Agents            map[string]int64
-						Slow, Failing     []insight.PageCount
-						Money             insight.Money
+						Agents, Purposes  map[string]struct {
+							Requests int64
+							Latency  struct{ P50 float64 }
+						}
+						Slow, Failing []insight.PageCount
+						Money         insight.Money
 					}
 					Points []json.RawMessage
 				}
@@ -367,6 +370,9 @@ func TestStats(t *testing.T) {
 				}
 				if requests > 0 && (s.Total.HitRatio != 1 || s.Total.Latency.P50 < 9 || s.Total.Latency.P50 > 11 || s.Total.Money.Spent <= 0) {
 					t.Errorf("%s: got %+v", query, s.Total)
+				}
+				if bots := s.Total.Agents["GPTBot"]; requests > 0 && (bots.Requests == 0 || bots.Latency.P50 < 9 || s.Total.Purposes["ai-training"].Requests != bots.Requests) {
+					t.Errorf("%s: by agent and purpose %+v, %+v", query, s.Total.Agents, s.Total.Purposes)
 				}
 				if renders > 0 && (len(s.Total.Failing) != 1 || s.Total.Failing[0].Count != renders || s.Total.Slow[0].MS != 3000) {
 					t.Errorf("%s: got %+v", query, s.Total)

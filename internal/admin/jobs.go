@@ -16,7 +16,7 @@ import (
 type purgeOrder struct {
 	Site prerender.Origin `json:"site"`
 	control.PurgeOrder
-	DryRun bool `json:"dryRun"` // counts the pages that would be hit, and does nothing
+	DryRun bool `json:"dryRun,omitempty"` // counts the pages that would be hit, and does nothing
 }
 
 const purgeExample = `{"site": "https://www.example.com", "path": "/blog/*", "tag": "", "hard": false, "again": false, "dryRun": false}`

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +18,12 @@ import (
 // document is what is looked at of the OpenAPI document.
 type document struct {
 	Paths map[string]map[string]struct {
-		Role      string `json:"x-role"`
+		Role       string `json:"x-role"`
+		Parameters []struct{ Name, In string }
+
+		RequestBody struct {
+			Content map[string]struct{ Schema any }
+		}
 		Responses map[string]struct {
 			Content map[string]struct{ Schema any }
 		}
@@ -60,8 +67,9 @@ func (d documented) Run() int {
 	return code
 }
 
-// note holds an answer against the document.
-func note(method, path string, w *httptest.ResponseRecorder) {
+// note holds an answer against the document, and if it is good, what was asked.
+func note(r *http.Request, sent string, w *httptest.ResponseRecorder) {
+	method, path := r.Method, r.URL.Path
 	var d document
 	if json.Unmarshal(admin.OpenAPI(), &d) != nil {
 		return
@@ -97,6 +105,21 @@ func note(method, path string, w *httptest.ResponseRecorder) {
 			}
 		}
 		noted.Store(name, true)
+		if w.Code >= 300 {
+			continue
+		}
+		for parameter := range r.URL.Query() {
+			if !slices.ContainsFunc(operation.Parameters, func(p struct{ Name, In string }) bool { return p.In == "query" && p.Name == parameter }) {
+				notedAs.Store(name, "takes ?"+parameter+", which is not documented")
+			}
+		}
+		content, takes := operation.RequestBody.Content["application/json"]
+		var body any
+		if json.Unmarshal([]byte(sent), &body) == nil && takes {
+			if fault := d.mismatch(content.Schema, body, "the request"); fault != "" {
+				notedAs.Store(name, fault)
+			}
+		}
 	}
 }
 

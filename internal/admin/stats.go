@@ -26,14 +26,14 @@ type point struct {
 
 // counts is a tally, with what follows from it.
 type counts struct {
-	Requests int64            `json:"requests"`
-	Cache    map[string]int64 `json:"cache"`    // requests by X-Stillpage-Cache, and refused
-	HitRatio float64          `json:"hitRatio"` // of pages, from 0 to 1
-	Refusals map[string]int64 `json:"refusals"` // by X-Stillpage-Reason
-	Agents   map[string]int64 `json:"agents"`   // "" is none of the known ones
-	Purposes map[string]int64 `json:"purposes"`
-	Bytes    int64            `json:"bytes"`
-	Latency  percentiles      `json:"latency"` // of answers with a page
+	Requests int64             `json:"requests"`
+	Cache    map[string]int64  `json:"cache"`    // requests by X-Stillpage-Cache, and refused
+	HitRatio float64           `json:"hitRatio"` // of pages, from 0 to 1
+	Refusals map[string]int64  `json:"refusals"` // by X-Stillpage-Reason
+	Agents   map[string]askers `json:"agents"`   // "" is none of the known ones
+	Purposes map[string]askers `json:"purposes"`
+	Bytes    int64             `json:"bytes"`
+	Latency  percentiles       `json:"latency"` // of answers with a page
 
 	Renders    int64            `json:"renders"`
 	Outcomes   map[string]int64 `json:"outcomes"` // of renders: complete, partial, or why there is no page
@@ -43,6 +43,27 @@ type counts struct {
 	Slow    []insight.PageCount `json:"slow"`
 	Failing []insight.PageCount `json:"failing"`
 	Money   insight.Money       `json:"money"`
+}
+
+// askers are agents of one name, or of one purpose.
+type askers struct {
+	Purpose  string           `json:"purpose,omitempty"`
+	Requests int64            `json:"requests"`
+	Cache    map[string]int64 `json:"cache"` // requests by X-Stillpage-Cache, and refused; misses were rendered for it
+	HitRatio float64          `json:"hitRatio"`
+	Latency  percentiles      `json:"latency"`
+}
+
+func askersOf(parts map[string]insight.Part) map[string]askers {
+	all := map[string]askers{}
+	for name, p := range parts {
+		a := askers{Purpose: p.Purpose, Cache: p.Requests, HitRatio: insight.HitRatio(p.Requests), Latency: percentilesOf(p.Latency)}
+		for _, n := range p.Requests {
+			a.Requests += n
+		}
+		all[name] = a
+	}
+	return all
 }
 
 // percentiles are in milliseconds.
@@ -155,8 +176,8 @@ func (a *API) counts(t, mean insight.Tally) counts {
 		return m
 	}
 	return counts{
-		Requests: t.Asked(), Cache: some(t.Requests), HitRatio: t.HitRatio(), Refusals: some(t.Refusals), Agents: some(t.Agents),
-		Purposes: some(t.Purposes), Bytes: t.Bytes, Latency: percentilesOf(t.Latency),
+		Requests: t.Asked(), Cache: some(t.Requests), HitRatio: t.HitRatio(), Refusals: some(t.Refusals), Agents: askersOf(t.Agents),
+		Purposes: askersOf(t.Purposes()), Bytes: t.Bytes, Latency: percentilesOf(t.Latency),
 		Renders: t.Rendered(), Outcomes: some(t.Renders), Partials: some(t.Partials), RenderTime: percentilesOf(t.RenderTime),
 		Slow: append([]insight.PageCount{}, t.Slow...), Failing: append([]insight.PageCount{}, t.Worst()...), Money: insight.USEast1.Money(t, gb, mean),
 	}

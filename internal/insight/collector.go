@@ -87,10 +87,11 @@ type Request struct {
 func (c *Collector) Request(r Request) {
 	c.add(r.Host, func(t *Tally) {
 		count(&t.Requests, r.Cache, 1)
-		count(&t.Agents, r.Agent, 1)
-		if r.Purpose != "" {
-			count(&t.Purposes, r.Purpose, 1)
+		agent := Part{Purpose: r.Purpose, Requests: map[string]int64{r.Cache: 1}}
+		if r.Reason == "" {
+			agent.Latency.Observe(r.Took)
 		}
+		t.addAgent(r.Agent, agent)
 		if r.Reason != "" {
 			count(&t.Refusals, r.Reason, 1)
 		} else {

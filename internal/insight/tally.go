@@ -21,8 +21,7 @@ import (
 type Tally struct {
 	Requests map[string]int64 `json:"requests,omitempty"` // by cache: hit, stale, miss, coalesced, refused
 	Refusals map[string]int64 `json:"refusals,omitempty"` // by X-Stillpage-Reason
-	Agents   map[string]int64 `json:"agents,omitempty"`   // by name; "" is none of the known ones
-	Purposes map[string]int64 `json:"purposes,omitempty"` // by package useragent's names
+	Agents   map[string]Part  `json:"agents,omitempty"`   // by name; "" is none of the known ones
 	Bytes    int64            `json:"bytes,omitempty"`    // of bodies, as sent
 	Latency  Histogram        `json:"latency,omitzero"`   // of answers with a page
 
@@ -32,6 +31,40 @@ type Tally struct {
 
 	Slow    []PageCount `json:"slow,omitempty"`    // pages by their slowest render
 	Failing []PageCount `json:"failing,omitempty"` // pages by how often they failed or were partial
+}
+
+// Part is what one agent has asked for.
+type Part struct {
+	Purpose  string           `json:"purpose,omitempty"`  // package useragent's
+	Requests map[string]int64 `json:"requests,omitempty"` // by cache; misses are renders
+	Latency  Histogram        `json:"latency,omitzero"`   // of answers with a page
+}
+
+func (t *Tally) addAgent(name string, p Part) {
+	if t.Agents == nil {
+		t.Agents = map[string]Part{}
+	}
+	if _, known := t.Agents[name]; !known && len(t.Agents) >= mostNames {
+		name, p.Purpose = "other", ""
+	}
+	sum := t.Agents[name]
+	sum.Purpose = p.Purpose
+	sum.Requests = maps.Clone(sum.Requests) // it may be another tally's
+	addAll(&sum.Requests, p.Requests)
+	sum.Latency = sum.Latency.clone()
+	sum.Latency.Add(p.Latency)
+	t.Agents[name] = sum
+}
+
+// Purposes are the agents' parts together, by purpose.
+func (t *Tally) Purposes() map[string]Part {
+	var sum Tally
+	for _, p := range t.Agents {
+		if p.Purpose != "" {
+			sum.addAgent(p.Purpose, p)
+		}
+	}
+	return sum.Agents
 }
 
 // PageCount is a page in a list of the worst.
@@ -70,8 +103,9 @@ func addAll(to *map[string]int64, from map[string]int64) {
 func (t *Tally) Add(o Tally) {
 	addAll(&t.Requests, o.Requests)
 	addAll(&t.Refusals, o.Refusals)
-	addAll(&t.Agents, o.Agents)
-	addAll(&t.Purposes, o.Purposes)
+	for _, name := range slices.Sorted(maps.Keys(o.Agents)) {
+		t.addAgent(name, o.Agents[name])
+	}
 	addAll(&t.Renders, o.Renders)
 	addAll(&t.Partials, o.Partials)
 	t.Bytes += o.Bytes
@@ -133,9 +167,12 @@ func total(counts map[string]int64) (n int64) {
 
 // HitRatio is the share of pages that were answered from the store, from 0 to 1; of no
 // pages, 0.
-func (t *Tally) HitRatio() float64 {
-	stored := t.Requests["hit"] + t.Requests["stale"]
-	all := stored + t.Requests["miss"] + t.Requests["coalesced"]
+func (t *Tally) HitRatio() float64 { return HitRatio(t.Requests) }
+
+// HitRatio is that of requests by cache.
+func HitRatio(requests map[string]int64) float64 {
+	stored := requests["hit"] + requests["stale"]
+	all := stored + requests["miss"] + requests["coalesced"]
 	if all == 0 {
 		return 0
 	}
@@ -167,6 +204,11 @@ func (h *Histogram) Observe(d time.Duration) {
 	}
 	h.Steps[step]++
 	h.SumMS += ms
+}
+
+func (h Histogram) clone() Histogram {
+	h.Steps = maps.Clone(h.Steps)
+	return h
 }
 
 // Add adds another's counts.

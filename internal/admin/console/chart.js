@@ -1,6 +1,6 @@
 // Draws series as SVG, with the same numbers as a table for who would rather read them.
 
-import { h, svg, table } from './dom.js';
+import { h, ms, percent, svg, table } from './dom.js';
 
 const width = 640, height = 210, left = 58, bottom = 22, top = 10;
 
@@ -82,10 +82,12 @@ export function filled(stats, nothing) {
 
 // ranked draws one bar for each of the largest counts.
 export function ranked(title, counts, name = (key) => key) {
-  const list = Object.entries(counts).sort((a, b) => b[1] - a[1]).slice(0, 20);
+  const of = (value) => value.requests ?? value;
+  const list = Object.entries(counts).sort((a, b) => of(b[1]) - of(a[1])).slice(0, 20).map(([key, value]) => [key, of(value), value]);
   const most = Math.max(1, ...list.map(([, n]) => n)), all = list.reduce((sum, [, n]) => sum + n, 0);
-  return table(title, ['', 'Share', 'Requests'], list.map(([key, n]) => [name(key),
-    svg('svg', { viewBox: '0 0 200 12', width: 200, height: 12, role: 'img', 'aria-label': `${Math.round((100 * n) / all)} %` }, svg('rect', { class: 's1', width: Math.max(2, (200 * n) / most), height: 12, rx: 3 })), n.toLocaleString()]), [2]);
+  const more = list[0]?.[2].requests !== undefined ? ['From the store', '95 of 100 within'] : [];
+  return table(title, ['', 'Share', 'Requests', ...more], list.map(([key, n, value]) => [name(key),
+    svg('svg', { viewBox: '0 0 200 12', width: 130, height: 12, role: 'img', 'aria-label': `${Math.round((100 * n) / all)} %` }, svg('rect', { class: 's1', width: Math.max(2, (200 * n) / most), height: 12, rx: 3 })), n.toLocaleString(), ...(more.length ? [percent(value.hitRatio), ms(value.latency.p95)] : [])]), [2, 3, 4]);
 }
 
 // timeline draws when each request of a page was on its way.
