@@ -80,7 +80,7 @@ func exit(name string, err error, stdout, stderr io.Writer) int {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, flag.ErrHelp):
-		help(stdout)
+		helpOf(stdout, name)
 		return exitOK
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "stillpage %s: %v\n", name, err)
@@ -93,6 +93,23 @@ func exit(name string, err error, stdout, stderr io.Writer) int {
 
 // usageError is a mistake in the command line or the environment.
 type usageError struct{ error }
+
+// helpOf prints the flags of one command.
+func helpOf(w io.Writer, name string) {
+	switch name {
+	case "serve":
+		fmt.Fprint(w, "stillpage serve runs everything on this machine.\n\n")
+		config.Usage(w, new(config.Serve).ServeOptions())
+	case "render":
+		fmt.Fprint(w, "stillpage render URL prints one page as a crawler would get it.\n\n")
+		config.Usage(w, new(config.Render).RenderOptions())
+	case "warm":
+		fmt.Fprint(w, "stillpage warm asks for a site's pages as a bot does. With an ORIGIN, an installation renders them unasked: stillpage warm ORIGIN --help.\n\n")
+		config.Usage(w, new(config.Warm).WarmOptions())
+	default:
+		help(w)
+	}
+}
 
 func help(w io.Writer) {
 	fmt.Fprint(w, `Stillpage gives crawlers the finished HTML of JavaScript sites.

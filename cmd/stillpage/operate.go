@@ -215,6 +215,7 @@ func (o *operator) pages(path string, query url.Values, found func(body []byte) 
 		left -= n
 		query.Set("cursor", next)
 	}
+	fmt.Fprintf(o.stderr, "There are more; --limit %d shows as many again.\n", 2*o.Limit)
 	return nil
 }
 

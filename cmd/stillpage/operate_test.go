@@ -50,7 +50,7 @@ func TestOperate(t *testing.T) {
 	says(run(0, "page", "list", host, "--search", "/items/"), item+" +desktop +fresh +200")
 	says(run(0, "page", "html", item), "<h1>Brass Kettle</h1>")
 	says(run(0, "page", "compare", item), "Status 200", "the same", "The stored page has the same bytes")
-	says(run(0, "page", "render", item), "render, done, 1 made")
+	says(run(0, "page", "render", item), "render, done, 1 rendered")
 
 	// Sites as a file: what is wrong is said with its place, what changes is shown first.
 	file := filepath.Join(t.TempDir(), "sites.yaml")
@@ -78,7 +78,15 @@ func TestOperate(t *testing.T) {
 		t.Errorf("schema: %v", err)
 	}
 
-	says(run(0, "purge", p.edge, "--path", "/items/*", "--dry-run"), "1 stored pages")
+	write("sites:\n  - origin: ORIGIN\n  - origin: ORIGIN\n")
+	says(run(1, "site", "apply", "-f", file, "--yes"), "/sites/1/origin: is the same site as /sites/0")
+	write("origin: ORIGIN\n")
+	says(run(1, "site", "apply", "-f", file), "/origin: is not known", "it must be like")
+	write("")
+	says(run(1, "site", "apply", "-f", file), "is empty")
+	says(run(1, "site", "list", "--api", p.edge, "--api-token", "x"), "not an admin address")
+	says(run(1, "warm", host, "/about"), "is not a page of")
+	says(run(0, "purge", host, "--path", "/items/*", "--dry-run"), "1 stored pages")
 	says(run(0, "purge", p.edge, "--path", "/items/*", "--again"), "purge, done, 1 queued")
 	says(run(2, "purge", p.edge), "give --yes")
 	says(run(0, "warm", p.edge, item, p.edge+"/about"), `warm, done, .*\d queued`)
@@ -116,6 +124,10 @@ func TestOperate(t *testing.T) {
 	tampered(lines[1]+lines[0]+strings.Join(lines[2:], ""), 1, "order has been changed")
 	tampered(strings.Join(lines[:len(lines)-2], ""), 1, "events at the end are missing", "--head", head)
 	tampered("nonsense", 1, "line 1 is no event")
+	tampered("", 1, "has no events")
+	says(run(2, "audit", "verify", "--head", "12:abcd"), "64 hexadecimal digits")
+	says(run(0, "audit", "verify", "--head", head), "as they were written") // though it has grown since
+	says(run(0, "audit", "list", "--limit", "1"), "There are more")
 
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) { // it is written every ten seconds
 		text := run(0, "stats")

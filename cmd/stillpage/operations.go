@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,7 +37,7 @@ func pageExplain(o *operator) error {
 
 func pageList(o *operator) error {
 	var rows [][]string
-	err := o.pages("/v1/pages", values("site", o.Args[0], "q", o.Search, "state", o.State), func(body []byte) (int, string, error) {
+	err := o.pages("/v1/pages", values("site", hostOf(o.Args[0]), "q", o.Search, "state", o.State), func(body []byte) (int, string, error) {
 		var list struct {
 			Pages []struct {
 				prerender.Listed
@@ -134,15 +136,46 @@ func (o *operator) order(method, path string, query url.Values, body any) error 
 	return nil
 }
 
+// warmths are what has become of pages, in words.
+var warmths = map[prerender.Warmth]string{
+	prerender.Queued: "queued to be rendered", prerender.Warm: "fresh already", prerender.Idle: "left alone, because nobody asks for them", prerender.Foreign: "not the site's", prerender.Made: "rendered",
+}
+
 func describe(job control.Job) string {
 	text := fmt.Sprintf("job %s: %s, %s", job.ID, job.Kind, job.State)
 	for _, name := range slices.Sorted(maps.Keys(job.Progress.Pages)) {
-		text += fmt.Sprintf(", %d %s", job.Progress.Pages[name], name)
+		text += fmt.Sprintf(", %d %s", job.Progress.Pages[name], cmp.Or(warmths[name], string(name)))
 	}
 	return text
 }
 
+// findOrigin replaces a host, as the first argument, by the origin of its site.
+func (o *operator) findOrigin() error {
+	if strings.Contains(o.Args[0], "://") {
+		return nil
+	}
+	answer, err := o.client.Ask(o.ctx, http.MethodGet, sitePath(o.Args[0]), nil, nil, nil)
+	if err != nil {
+		return err
+	}
+	var site struct{ Origin string }
+	err = json.Unmarshal(answer.Body, &site)
+	o.Args[0] = site.Origin
+	return err
+}
+
+// hostOf takes a host or an origin.
+func hostOf(argument string) string {
+	if _, host, ok := strings.Cut(argument, "://"); ok {
+		return strings.TrimSuffix(host, "/")
+	}
+	return argument
+}
+
 func purge(o *operator) error {
+	if err := o.findOrigin(); err != nil {
+		return err
+	}
 	order := map[string]any{"site": o.Args[0], "path": o.Path, "tag": o.Tag, "hard": o.Hard, "again": o.Again, "dryRun": o.DryRun}
 	if o.DryRun {
 		var count struct {
@@ -165,6 +198,9 @@ func purge(o *operator) error {
 
 // warmSite is `stillpage warm ORIGIN [URL…]`: it has an installation render pages unasked.
 func warmSite(o *operator) error {
+	if err := o.findOrigin(); err != nil {
+		return err
+	}
 	order := map[string]any{"site": o.Args[0]}
 	if urls := o.Args[1:]; len(urls) > 0 {
 		order["urls"] = urls
@@ -189,11 +225,14 @@ func (o *operator) follow(method, path string, body any) error {
 	if err := json.Unmarshal(answer.Body, &job); err != nil {
 		return err
 	}
-	last := ""
+	last, faults := "", 0
 	for !job.State.Over() {
 		if text := describe(job); text != last {
 			fmt.Fprintln(o.stderr, text)
 			last = text
+		}
+		for ; faults < len(job.Progress.Faults); faults++ {
+			fmt.Fprintln(o.stderr, "  "+plain(job.Progress.Faults[faults]))
 		}
 		select {
 		case <-time.After(followEvery):
@@ -220,7 +259,7 @@ func (o *operator) follow(method, path string, body any) error {
 
 func jobList(o *operator) error {
 	var rows [][]string
-	err := o.pages("/v1/jobs", values("site", o.Site), func(body []byte) (int, string, error) {
+	err := o.pages("/v1/jobs", values("site", hostOf(o.Site)), func(body []byte) (int, string, error) {
 		var list struct {
 			Jobs []control.Job
 			Next string
@@ -263,6 +302,9 @@ func tokenList(o *operator) error {
 func tokenMake(o *operator) error {
 	order := map[string]any{"name": o.Args[0], "use": o.Use}
 	if len(o.Sites) > 0 {
+		for i := range o.Sites {
+			o.Sites[i] = hostOf(o.Sites[i])
+		}
 		order["sites"] = o.Sites
 	}
 	if o.ExpiresIn > 0 {
@@ -283,12 +325,17 @@ func tokenRevoke(o *operator) error {
 		return err
 	}
 	_, err := o.ask(http.MethodDelete, "/v1/tokens/"+url.PathEscape(o.Args[0]), nil, nil, nil)
+	if err == nil && o.JSON {
+		fmt.Fprintln(o.stdout, "{}")
+	} else if err == nil {
+		fmt.Fprintln(o.stdout, "revoked; instances notice within ten seconds")
+	}
 	return err
 }
 
 func auditList(o *operator) error {
 	var rows [][]string
-	query := values("site", o.Site, "actor", o.Actor, "action", o.Action, "since", o.Since, "until", o.Until)
+	query := values("site", hostOf(o.Site), "actor", o.Actor, "action", o.Action, "since", o.Since, "until", o.Until)
 	err := o.pages("/v1/events", query, func(body []byte) (int, string, error) {
 		var list struct {
 			Events []control.Event
@@ -373,8 +420,8 @@ func auditVerify(o *operator) error {
 	if o.Head != "" {
 		number, hash, ok := strings.Cut(o.Head, ":")
 		n, err := strconv.ParseInt(number, 10, 64)
-		if err != nil || !ok {
-			return usageError{fmt.Errorf("--head %q must be like 12:5f3a…", o.Head)}
+		if raw, hexErr := hex.DecodeString(hash); err != nil || !ok || hexErr != nil || len(raw) != sha256.Size {
+			return usageError{fmt.Errorf("--head %q must be a number, a colon and a hash of 64 hexadecimal digits, as `stillpage audit verify` prints it", o.Head)}
 		}
 		v.Known = control.Head{Number: n, Hash: hash}
 	}
@@ -396,6 +443,9 @@ func auditVerify(o *operator) error {
 		return err
 	}
 	v.End()
+	if o.File != "" && v.Head.Number == 0 {
+		return fmt.Errorf("%s has no events", o.File)
+	}
 	if o.JSON {
 		json.NewEncoder(o.stdout).Encode(map[string]any{"good": len(v.Faults) == 0, "head": v.Head, "faults": append([]string{}, v.Faults...)})
 	} else if len(v.Faults) == 0 {
@@ -431,13 +481,16 @@ func stats(o *operator) error {
 			}
 		}
 	}
-	query := values("site", o.Site, "step", step, "from", now.Add(-time.Duration(o.Days)*24*time.Hour).Add(length/2).Format(time.RFC3339), "to", now.Format(time.RFC3339))
+	query := values("site", hostOf(o.Site), "step", step, "from", now.Add(-time.Duration(o.Days)*24*time.Hour).Add(length/2).Format(time.RFC3339), "to", now.Format(time.RFC3339))
 	shown, err := o.get("/v1/stats", query, &s)
 	if shown || err != nil {
 		return err
 	}
 	t := s.Total
-	o.table("OF THE LAST | "+strconv.Itoa(o.Days)+" days", [][]string{
+	if t.Requests == 0 {
+		fmt.Fprintln(o.stderr, "Nothing was counted in this time. What is asked for is counted every ten seconds.")
+	}
+	o.table("OF THE LAST | "+map[bool]string{true: "day", false: strconv.Itoa(o.Days) + " days"}[o.Days == 1], [][]string{
 		{"requests", strconv.FormatInt(t.Requests, 10)}, {"from the store", fmt.Sprintf("%.1f %%", 100*t.HitRatio)},
 		{"answered within", fmt.Sprintf("p50 %.0f ms, p95 %.0f ms, p99 %.0f ms", t.Latency.P50, t.Latency.P95, t.Latency.P99)},
 		{"renders", fmt.Sprintf("%d, p50 %.0f ms, p95 %.0f ms", t.Renders, t.RenderTime.P50, t.RenderTime.P95)},

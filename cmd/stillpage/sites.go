@@ -39,7 +39,7 @@ func siteList(o *operator) error {
 	return nil
 }
 
-func sitePath(host string) string { return "/v1/sites/" + url.PathEscape(host) }
+func sitePath(site string) string { return "/v1/sites/" + url.PathEscape(hostOf(site)) }
 
 func siteGet(o *operator) error {
 	answer, err := o.client.Ask(o.ctx, http.MethodGet, sitePath(o.Args[0]), nil, nil, nil)
@@ -63,6 +63,8 @@ func siteGet(o *operator) error {
 
 // mostFile bounds a file of sites, in bytes.
 const mostFile = 16 << 20
+
+const sitesExample = "it must be like\nsites:\n  - origin: https://www.example.com"
 
 // readSites reads a file like
 //
@@ -88,22 +90,27 @@ func readSites(o *operator) ([]json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	var tree struct {
-		Sites []any `yaml:"sites"`
-	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&tree); err != nil {
-		return nil, fmt.Errorf("%s: %w; it must be like\nsites:\n  - origin: https://www.example.com", o.File, err)
+	var tree map[string]any
+	if err := decoder.Decode(&tree); err == io.EOF {
+		return nil, fmt.Errorf("%s is empty; %s", o.File, sitesExample)
+	} else if err != nil {
+		return nil, fmt.Errorf("%s: %w; %s", o.File, err, sitesExample)
 	}
 	if err := decoder.Decode(new(any)); err != io.EOF {
 		return nil, fmt.Errorf("%s has more than one document; write all sites into one list", o.File)
 	}
-	if len(tree.Sites) == 0 {
-		return nil, fmt.Errorf("%s names no sites", o.File)
+	sites, isList := tree["sites"].([]any)
+	for name := range tree {
+		if name != "sites" {
+			return nil, fmt.Errorf("%s: /%s: is not known; %s", o.File, name, sitesExample)
+		}
 	}
-	documents := make([]json.RawMessage, len(tree.Sites))
-	for i, site := range tree.Sites {
+	if !isList || len(sites) == 0 {
+		return nil, fmt.Errorf("%s names no sites; %s", o.File, sitesExample)
+	}
+	documents := make([]json.RawMessage, len(sites))
+	for i, site := range sites {
 		if documents[i], err = json.Marshal(site); err != nil {
 			return nil, fmt.Errorf("%s: /sites/%d: %w", o.File, i, err)
 		}
@@ -128,12 +135,18 @@ func siteApply(o *operator) error {
 	}
 	var faults []error
 	var plan []change
+	hosts := map[string]int{}
 	for i, document := range documents {
 		c, err := o.plan(document, fmt.Sprintf("%s: /sites/%d", o.File, i))
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
+		if first, known := hosts[c.host]; known {
+			faults = append(faults, fmt.Errorf("%s: /sites/%d/origin: is the same site as /sites/%d", o.File, i, first))
+			continue
+		}
+		hosts[c.host] = i
 		if len(c.changes) > 0 {
 			plan = append(plan, c)
 		}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,6 +66,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, route route) {
 
 // admit finds out who asks, and whether they may.
 func (a *API) admit(c *call, route route) error {
+	if err := route.knows(c.r.URL.Query()); err != nil {
+		return err
+	}
 	if route.role == control.Nobody {
 		return nil
 	}
@@ -100,6 +104,25 @@ func (c *call) host() (string, error) {
 	return host, nil
 }
 
+// knows refuses what is not asked for by any parameter: a dry run that is misspelt must
+// not be taken for the order itself.
+func (r route) knows(query url.Values) error {
+	for name, values := range query {
+		known := slices.ContainsFunc(r.query, func(p parameter) bool { return p.name == name })
+		if !known {
+			var names []string
+			for _, p := range r.query {
+				names = append(names, p.name)
+			}
+			return problemf(http.StatusUnprocessableEntity, "parameter %.100q is not known here; there is: %s", name, strings.Join(names, ", "))
+		}
+		if name == paramDryRun.name && !slices.Equal(values, []string{"true"}) && !slices.Equal(values, []string{"false"}) {
+			return problemf(http.StatusUnprocessableEntity, "dryRun must be true or false")
+		}
+	}
+	return nil
+}
+
 // allow refuses those who have a role, but not for this site: to them it does not exist.
 // The empty host is that of all sites together.
 func (c *call) allow(role control.Role, host string) error {
@@ -107,7 +130,7 @@ func (c *call) allow(role control.Role, host string) error {
 	case c.who.May(role, host):
 		return nil
 	case host == "":
-		return problemf(http.StatusForbidden, "this is about all sites, and %s has a role for some of them only; name one of those", c.who.Name)
+		return problemf(http.StatusForbidden, "this is about all sites, and %s has a role for some of them only", c.who.Name)
 	case c.who.May(control.Viewer, host):
 		return problemf(http.StatusForbidden, "%s is not %s of %s", c.who.Name, role, host)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stillpage/stillpage/internal/control"
@@ -24,7 +25,7 @@ type eventQuery struct {
 }
 
 func (q eventQuery) wants(e control.Event) bool {
-	return (q.site == "" || e.Site == q.site) && (q.actor == "" || e.Actor == q.actor) && (q.action == "" || e.Action == q.action) &&
+	return (q.site == "" || e.Site == q.site) && strings.Contains(strings.ToLower(e.Actor), q.actor) && (q.action == "" || e.Action == q.action) &&
 		(q.until.IsZero() || e.At.Before(q.until))
 }
 
@@ -68,7 +69,7 @@ func listEvents(a *API, c *call) error {
 	if err := errors.Join(sinceErr, untilErr); err != nil {
 		return err
 	}
-	wanted := eventQuery{c.query("site"), c.query("actor"), c.query("action"), since, until}
+	wanted := eventQuery{c.query("site"), strings.ToLower(c.query("actor")), c.query("action"), since, until}
 	list, looked, size := eventList{Events: []control.Event{}}, 0, 0
 	err = a.Plane.Links(c.r.Context(), before, true, func(link control.Link, e control.Event) bool {
 		if e.At.Before(since) {

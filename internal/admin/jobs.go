@@ -109,6 +109,11 @@ func postWarming(a *API, c *call) error {
 	if err != nil {
 		return err
 	}
+	for _, address := range order.URLs {
+		if _, ok := prerender.TargetOf(site, address); !ok {
+			return problemf(http.StatusUnprocessableEntity, "url %.200q is not a page of %s", address, site.Origin)
+		}
+	}
 	if len(order.URLs)+len(order.Sitemaps) == 0 && (site.Warming == nil || len(site.Warming.Sitemaps) == 0) {
 		return problemf(http.StatusUnprocessableEntity, "site %s has no sitemaps; name some, or URLs, or write them into the site's warming", site.Origin)
 	}

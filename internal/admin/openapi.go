@@ -28,7 +28,7 @@ func OpenAPI() []byte {
 		}
 		item[strings.ToLower(route.method)] = operation(route, schemas)
 	}
-	schemas.Add("Site", json.RawMessage(control.SiteSchema))
+	schemas.Add("Site", siteSchema())
 	document, err := json.MarshalIndent(object{
 		"openapi": "3.1.0",
 		"info": object{
@@ -56,7 +56,16 @@ func operation(route route, schemas *schema.Set) object {
 	}
 	add := func(in string, list ...parameter) {
 		for _, p := range list {
-			parameters = append(parameters, object{"name": p.name, "in": in, "required": p.required, "description": p.means, "schema": object{"type": "string"}})
+			kind := object{"type": "string"}
+			switch p.name {
+			case paramLimit.name:
+				kind = object{"type": "integer", "minimum": 1, "maximum": mostLimit}
+			case paramDryRun.name:
+				kind = object{"type": "boolean"}
+			case "state":
+				kind["enum"] = states
+			}
+			parameters = append(parameters, object{"name": p.name, "in": in, "required": p.required, "description": p.means, "schema": kind})
 		}
 	}
 	add("query", route.query...)
@@ -79,7 +88,7 @@ func operation(route route, schemas *schema.Set) object {
 	for _, status := range route.refusals() {
 		responses[strconv.Itoa(status)] = object{"description": http.StatusText(status), "content": object{"application/problem+json": object{"schema": schemas.Of(problem{})}}}
 	}
-	op := object{"summary": route.summary, "parameters": parameters, "responses": responses, "x-role": route.role.String()}
+	op := object{"summary": route.summary, "operationId": operationID(route), "parameters": parameters, "responses": responses, "x-role": route.role.String()}
 	op["security"] = []object{}
 	if route.role != control.Nobody {
 		op["security"] = []object{{"bearer": []string{}}}
@@ -90,12 +99,34 @@ func operation(route route, schemas *schema.Set) object {
 	return op
 }
 
+// operationID is like getSitesHost.
+func operationID(route route) string {
+	id := strings.ToLower(route.method)
+	for _, word := range strings.FieldsFunc(route.path, func(r rune) bool { return strings.ContainsRune("/{}.", r) }) {
+		if word != "v1" {
+			id += strings.ToUpper(word[:1]) + word[1:]
+		}
+	}
+	return id
+}
+
+// siteSchema is that of a site, a resource of its own: what it refers to is in itself.
+func siteSchema() object {
+	var site object
+	if err := json.Unmarshal(control.SiteSchema, &site); err != nil {
+		panic(err) // a test reads it
+	}
+	site["$id"] = "/v1/site.schema.json"
+	return site
+}
+
 // refusals are the statuses of problems that a route may answer.
 func (r route) refusals() []int {
 	all := map[int]bool{}
 	for _, status := range r.problems {
 		all[status] = true
 	}
+	all[http.StatusUnprocessableEntity] = true // see knows
 	if r.role != control.Nobody {
 		all[http.StatusUnauthorized], all[http.StatusForbidden], all[http.StatusServiceUnavailable] = true, true, true
 	}

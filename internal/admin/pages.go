@@ -30,6 +30,9 @@ func explainPage(a *API, c *call) error {
 	return c.answer(http.StatusOK, e)
 }
 
+// states are those of pages in a list.
+var states = []string{"fresh", "stale", "purged"}
+
 // pageEntry is a page in a list.
 type pageEntry struct {
 	prerender.Listed
@@ -72,6 +75,9 @@ func listPages(a *API, c *call) error {
 	search, prefix := c.query("q"), ""
 	if strings.HasPrefix(search, "/") {
 		prefix, search = site.Origin.String()+search, ""
+	}
+	if state := c.query("state"); state != "" && !slices.Contains(states, state) {
+		return problemf(http.StatusUnprocessableEntity, "state %.100q must be one of %s", state, strings.Join(states, ", "))
 	}
 	state, list, looked, now := c.query("state"), pageList{Pages: []pageEntry{}}, 0, a.now()
 	err = a.Plane.Pages.List(c.r.Context(), site.Origin, prerender.Key(max(after, prefix)), func(l prerender.Listed) bool {

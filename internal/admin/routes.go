@@ -107,7 +107,7 @@ func routes() []route {
 			answers: map[int]any{204: nil}, problems: []int{404}},
 
 		{method: "GET", path: "/v1/events", summary: "List what was done, the last first", role: control.Viewer, serve: listEvents,
-			query: []parameter{paramSite, {"actor", "who has done it", false}, {"action", "such as site.update", false}, {"since", "RFC 3339", false}, {"until", "RFC 3339", false},
+			query: []parameter{paramSite, {"actor", "a part of the name of who has done it", false}, {"action", "such as site.update", false}, {"since", "RFC 3339", false}, {"until", "RFC 3339", false},
 				paramCursor, paramLimit}, answers: map[int]any{200: eventList{}}, problems: []int{422}},
 		{method: "GET", path: "/v1/events/export", summary: "Export the chain of events as JSON lines, the first first, in parts", role: control.Viewer, serve: exportEvents,
 			query: []parameter{{"cursor", "X-Next-Cursor of the part before", false}}, answers: map[int]any{200: media("application/jsonl")}, problems: []int{422}},

@@ -171,7 +171,7 @@ func validateSite(a *API, c *call) error {
 		if err != nil {
 			return err
 		}
-		changes, err := control.Diff(a.inEffect(old), a.inEffect(site))
+		changes, err := control.Diff(a.before(old), a.inEffect(site))
 		if err != nil {
 			return err
 		}
@@ -225,7 +225,7 @@ func (a *API) change(c *call, site prerender.Site) error {
 			return err
 		}
 		var changes []control.Change
-		changes, err = control.Diff(a.inEffect(old), a.inEffect(site))
+		changes, err = control.Diff(a.before(old), a.inEffect(site))
 		if err != nil {
 			return err
 		}
@@ -262,6 +262,14 @@ func (a *API) store(c *call, old, site prerender.Site) (prerender.Site, error) {
 		return a.Plane.PutSite(ctx, c.by(), "site.create", old, site)
 	}
 	return a.Plane.PutSite(ctx, c.by(), "site.update", old, site)
+}
+
+// before is what has held for a site; of one that is new, nothing.
+func (a *API) before(old prerender.Site) any {
+	if _, fixed := a.Plane.Fixed[old.Origin.Host]; !fixed && old.Version == 0 {
+		return map[string]any{}
+	}
+	return a.inEffect(old)
 }
 
 // inEffect is what holds for a site, by what is stored and what flags or the template

@@ -131,6 +131,9 @@ func (a *API) series(c *call, step insight.Step, from, to time.Time) ([]insight.
 		if err := c.allow(control.Viewer, host); err != nil {
 			return nil, err
 		}
+		if _, err := a.Plane.SiteOrFixed(c.r.Context(), host); err != nil {
+			return nil, err
+		}
 		return insight.Series(c.r.Context(), a.Plane.Records, host, step, from, to)
 	}
 	if c.who.May(control.Viewer, "") {

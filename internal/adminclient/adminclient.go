@@ -128,6 +128,9 @@ func (c *Client) send(ctx context.Context, method, address string, header http.H
 	if response.StatusCode >= 300 {
 		return nil, problemOf(answer)
 	}
+	if media, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";"); media == "text/html" {
+		return nil, fmt.Errorf("%s answers a page: it is not an admin address", c.Address)
+	}
 	return answer, nil
 }
 

@@ -103,7 +103,7 @@ func (c *Serve) ServeOptions() []Option {
 		{"listen", "ADDR", "127.0.0.1:8080", "where the edge listens, for people and bots", setAddr(&c.Listen), false, false},
 		{"router-listen", "ADDR", "127.0.0.1:8082", "where the router listens: /https://host/path and the other integration paths", setAddr(&c.RouterListen), false, false},
 		{"admin-listen", "ADDR", "127.0.0.1:8081", "where operators find the console and the admin API", setAddr(&c.AdminListen), false, false},
-		{"data", "DIR", "nothing is kept", "directory that keeps pages over a restart", setString(&c.Data), false, false},
+		{"data", "DIR", "nothing is kept", "directory that keeps pages, sites, tokens, statistics and the audit over a restart", setString(&c.Data), false, false},
 		{"fresh", "D", "1d", "how long a page is answered as it is, like 90m, 12h or 7d", setDuration(&c.Success.Fresh), false, false},
 		{"stale", "D", "7d", "how long after that it may still be answered, while a new one is made", setDuration(&c.Success.Stale), false, false},
 		{"warm-sitemap", "URL", "none", "a site's sitemap whose pages are made before anybody asks, like https://www.example.com/sitemap.xml", setURL(&c.Sitemaps), true, false},

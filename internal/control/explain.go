@@ -88,6 +88,9 @@ func (p *Plane) Explain(ctx context.Context, site prerender.Site, target, userAg
 	case !known:
 		e.Would = "app"
 		because("%q is not on the list of bots, so the edge sends it to the app, as it does people. An integration that sends it to the router all the same is answered as below.", userAgent)
+	case useragent.IsAsset(page.Key.Path()):
+		e.Would = "app"
+		because("It is a file, by the end of its path, and the edge sends those to the app, whoever asks. An integration that sends it to the router all the same is answered as below.")
 	default:
 		because("%s is a bot that comes for %s.", agent.Name, agent.Purpose)
 	}

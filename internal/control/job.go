@@ -180,7 +180,7 @@ func (p *Plane) CancelJob(ctx context.Context, by By, id string) (Job, error) {
 			return j, err
 		}
 		if j.State.Over() {
-			return j, fmt.Errorf("job %s is %s already: %w", id, j.State, ErrConflict)
+			return j, &overError{id, j.State}
 		}
 		j.end(Cancelled, p.now())
 		_, err = p.Commit(ctx, p.jobEvent(by, j, "job.cancel", nil), putJob(&j, j.version), closeJob(j))
@@ -189,6 +189,17 @@ func (p *Plane) CancelJob(ctx context.Context, by By, id string) (Job, error) {
 		}
 	}
 }
+
+// overError is an ErrConflict.
+type overError struct {
+	id    string
+	state JobState
+}
+
+func (e *overError) Error() string { return fmt.Sprintf("job %s is %s already", e.id, e.state) }
+
+// Is says that it is an ErrConflict.
+func (e *overError) Is(target error) bool { return target == ErrConflict }
 
 func closeJob(j Job) Write {
 	return Write{Record: Record{Kind: OpenRecord, ID: j.ID}, Any: true, Delete: true}

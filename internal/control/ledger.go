@@ -83,9 +83,10 @@ func (l *Ledger) Commit(ctx context.Context, e Event, writes ...Write) (Event, e
 	if e.Changes = bounded(e.Changes); e.Changes == nil {
 		e.Changes = []Change{}
 	}
+	var link Link
 	var err error
 	for attempt := range commitAttempts {
-		if e, err = l.append(ctx, e, writes); !conflicts(err, HeadRecord) && !conflicts(err, EventRecord) {
+		if e, link, err = l.append(ctx, e, writes); !conflicts(err, HeadRecord) && !conflicts(err, EventRecord) {
 			break
 		}
 		select {
@@ -97,21 +98,21 @@ func (l *Ledger) Commit(ctx context.Context, e Event, writes ...Write) (Event, e
 	if err != nil {
 		return e, fmt.Errorf("%s: %w", e.Action, err)
 	}
-	cmp.Or(l.Log, slog.Default()).InfoContext(ctx, "audit", "event", e)
+	cmp.Or(l.Log, slog.Default()).InfoContext(ctx, "audit", "hash", link.Hash, "event", string(link.Event))
 	return e, nil
 }
 
 // append tries once.
-func (l *Ledger) append(ctx context.Context, e Event, writes []Write) (Event, error) {
+func (l *Ledger) append(ctx context.Context, e Event, writes []Write) (Event, Link, error) {
 	var head Head
 	stored, err := l.Records.Get(ctx, HeadRecord, headID)
 	switch {
 	case errors.Is(err, prerender.ErrNotFound):
 	case err != nil:
-		return e, err
+		return e, Link{}, err
 	default:
 		if err := json.Unmarshal(stored.Document, &head); err != nil {
-			return e, fmt.Errorf("end of the audit chain: %w", err)
+			return e, Link{}, fmt.Errorf("end of the audit chain: %w", err)
 		}
 	}
 	e.Number, e.Previous = head.Number+1, head.Hash
@@ -121,10 +122,10 @@ func (l *Ledger) append(ctx context.Context, e Event, writes []Write) (Event, er
 	}
 	bytes, err := json.Marshal(e)
 	if err != nil {
-		return e, err
+		return e, Link{}, err
 	}
 	link := Link{Hash: hashOf(bytes), Event: bytes}
-	return e, l.Records.Write(ctx, append([]Write{
+	return e, link, l.Records.Write(ctx, append([]Write{
 		put(HeadRecord, headID, e.Number, stored.Version, Head{e.Number, link.Hash, e.At}),
 		put(EventRecord, eventID(e.Number), 1, 0, link),
 	}, writes...)...)

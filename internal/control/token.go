@@ -181,6 +181,9 @@ const (
 	mostTokensKnown = 1000
 )
 
+// IsToken says whether a text looks like a token that was made here.
+func IsToken(text string) bool { return strings.HasPrefix(text, tokenPrefix) }
+
 // Check returns the token with a text, or ErrTokenUnknown, ErrTokenExpired, or the
 // store's error.
 func (c *TokenCache) Check(ctx context.Context, text string) (Token, error) {

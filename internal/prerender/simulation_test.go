@@ -344,7 +344,6 @@ func (w *world) ask(ctx context.Context, path, client string) {
 	}
 	patience := time.Duration(w.random.IntN(2)) * 4 * time.Second
 	stored, had := w.pages[page.Key]
-	storeFails := w.fails("store")
 	w.mu.Unlock()
 	begin := time.Now()
 	instance := w.pick()
@@ -357,6 +356,7 @@ func (w *world) ask(ctx context.Context, path, client string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	life := page.Rule.Lifetime(200, nil)
+	storeFails := w.trouble["store"].After(begin) // at some time since
 	// Whatever the clocks say, and beside the render that it may have waited for.
 	const tolerance = 2*mostSkew + mostRender
 	if err != nil {

@@ -6,7 +6,10 @@
 // do with an agent is not decided here.
 package useragent
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Purpose is what an agent wants pages for.
 type Purpose string
@@ -83,4 +86,10 @@ var AssetExtensions = []string{
 	"avi", "ppt", "pptx", "mpg", "mpeg", "tif", "tiff", "wav", "ogg", "mov", "psd", "ai", "xls", "xlsx",
 	"csv", "mp4", "webm", "m4a", "m4v", "swf", "dat", "dmg", "iso", "apk", "flv", "torrent", "ttf", "woff",
 	"woff2", "otf", "eot", "svg", "webp", "avif", "webmanifest", "wasm", "md",
+}
+
+// IsAsset says whether a path is a file's, by its end: those are never asked of the router.
+func IsAsset(path string) bool {
+	i := strings.LastIndexByte(path, '.')
+	return i >= 0 && slices.Contains(AssetExtensions, strings.ToLower(path[i+1:]))
 }
