@@ -373,6 +373,9 @@ func TestConsole(t *testing.T) {
 	me.sees("What is wrong", "must be like 90s")
 	me.types("in-/lifetimes/success/fresh", "12h")
 	me.sees("What would change", `"1d"`, `"12h"`)
+	if strings.Contains(me.text(), "not set") {
+		t.Errorf("what is left empty is lost: %s", me.text())
+	}
 	me.shot("site")
 	me.presses("Save")
 	me.sees("Nothing is changed")

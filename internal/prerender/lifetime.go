@@ -82,26 +82,68 @@ func (l Lifetimes) or(others Lifetimes) Lifetimes {
 	}
 }
 
-// A lifetime's JSON is {"fresh": "1d", "stale": "7d", "ifError": "14d"}.
+// A lifetime's JSON is {"fresh": "1d", "stale": "7d", "ifError": "14d"}. Of lifetimes, what
+// is left out has its default: who makes pages stale sooner has not asked to be without
+// them while the site is down.
 type lifetimeJSON struct {
-	Fresh   Duration `json:"fresh"`
-	Stale   Duration `json:"stale,omitzero"`
-	IfError Duration `json:"ifError,omitzero"`
+	Fresh   *Duration `json:"fresh,omitempty"`
+	Stale   *Duration `json:"stale,omitempty"`
+	IfError *Duration `json:"ifError,omitempty"`
+}
+
+type lifetimesJSON struct {
+	Success  *lifetimeJSON `json:"success,omitempty"`
+	Redirect *lifetimeJSON `json:"redirect,omitempty"`
+	NotFound *lifetimeJSON `json:"notFound,omitempty"`
+	Gone     *lifetimeJSON `json:"gone,omitempty"`
+	Failure  *lifetimeJSON `json:"failure,omitempty"`
+}
+
+// or is the lifetime, with what is left out as in another.
+func (l *lifetimeJSON) or(other Lifetime) *Lifetime {
+	if l == nil {
+		return nil
+	}
+	part := func(d *Duration, otherwise time.Duration) time.Duration {
+		if d == nil {
+			return otherwise
+		}
+		return time.Duration(*d)
+	}
+	return &Lifetime{part(l.Fresh, other.Fresh), part(l.Stale, other.Stale), part(l.IfError, other.IfError)}
+}
+
+// JSONShape is what its JSON looks like (strictjson.Shaper).
+func (l Lifetimes) JSONShape() any { return lifetimesJSON{} }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *Lifetimes) UnmarshalJSON(text []byte) error {
+	var read lifetimesJSON
+	err := json.Unmarshal(text, &read)
+	*l = Lifetimes{
+		Success: read.Success.or(DefaultSuccess), Redirect: read.Redirect.or(DefaultGone), NotFound: read.NotFound.or(DefaultGone),
+		Gone: read.Gone.or(DefaultGone), Failure: read.Failure.or(Lifetime{}),
+	}
+	return err
 }
 
 // JSONShape is what its JSON looks like (strictjson.Shaper).
 func (l Lifetime) JSONShape() any { return lifetimeJSON{} }
 
-// MarshalJSON implements json.Marshaler.
+// MarshalJSON implements json.Marshaler. It leaves nothing out: what is left out is not
+// zero.
 func (l Lifetime) MarshalJSON() ([]byte, error) {
-	return json.Marshal(lifetimeJSON{Duration(l.Fresh), Duration(l.Stale), Duration(l.IfError)})
+	fresh, stale, ifError := Duration(l.Fresh), Duration(l.Stale), Duration(l.IfError)
+	return json.Marshal(lifetimeJSON{&fresh, &stale, &ifError})
 }
 
 // UnmarshalJSON implements json.Unmarshaler. What is missing is zero.
 func (l *Lifetime) UnmarshalJSON(text []byte) error {
-	var read lifetimeJSON
+	var read *lifetimeJSON
 	err := json.Unmarshal(text, &read)
-	*l = Lifetime{time.Duration(read.Fresh), time.Duration(read.Stale), time.Duration(read.IfError)}
+	if read != nil {
+		*l = *read.or(Lifetime{})
+	}
 	return err
 }
 

@@ -85,7 +85,7 @@ export function ranked(title, counts, name = (key) => key) {
   const of = (value) => value.requests ?? value;
   const list = Object.entries(counts).sort((a, b) => of(b[1]) - of(a[1])).slice(0, 20).map(([key, value]) => [key, of(value), value]);
   const most = Math.max(1, ...list.map(([, n]) => n)), all = list.reduce((sum, [, n]) => sum + n, 0);
-  const more = list[0]?.[2].requests !== undefined ? ['From the store', '95 of 100 within'] : [];
+  const more = list[0]?.[2].requests !== undefined ? ['Stored', 'p95'] : [];
   return table(title, ['', 'Share', 'Requests', ...more], list.map(([key, n, value]) => [name(key),
     svg('svg', { viewBox: '0 0 200 12', width: 130, height: 12, role: 'img', 'aria-label': `${Math.round((100 * n) / all)} %` }, svg('rect', { class: 's1', width: Math.max(2, (200 * n) / most), height: 12, rx: 3 })), n.toLocaleString(), ...(more.length ? [percent(value.hitRatio), ms(value.latency.p95)] : [])]), [2, 3, 4]);
 }

@@ -70,7 +70,7 @@ export function form(schema, start, changed) {
   }
 
   function group(pointer, part, depth) {
-    const inside = Object.entries(part.properties).map(([name, sub]) => control(`${pointer}/${escape(name)}`, resolve(sub), part.required?.includes(name), depth + 1, read(pointer) === undefined ? part.default?.[name] : undefined));
+    const inside = Object.entries(part.properties).map(([name, sub]) => control(`${pointer}/${escape(name)}`, resolve(sub), part.required?.includes(name), depth + 1, part.default?.[name]));
     const help = part.description && h('p', { class: 'soft' }, part.description);
     const fault = h('p', { class: 'fault' });
     places.set(pointer, { fault });
