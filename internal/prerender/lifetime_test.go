@@ -30,8 +30,8 @@ func TestParseDuration(t *testing.T) {
 func TestLifetimeJSON(t *testing.T) {
 	t.Parallel()
 	for want, l := range map[string]prerender.Lifetime{
-		`{"fresh":"1d","stale":"7d","ifError":"14d"}`: prerender.DefaultSuccess,
-		`{"fresh":"1h","stale":"0s","ifError":"0s"}`:                     prerender.DefaultGone,
+		`{"fresh":"1d","stale":"7d","ifError":"14d"}`:       prerender.DefaultSuccess,
+		`{"fresh":"1h","stale":"0s","ifError":"0s"}`:        prerender.DefaultGone,
 		`{"fresh":"1d1h1m","stale":"1m30s","ifError":"0s"}`: {Fresh: 25*time.Hour + time.Minute, Stale: 90 * time.Second},
 		`{"fresh":"1h0m1s","stale":"10m","ifError":"0s"}`:   {Fresh: time.Hour + time.Second, Stale: 10 * time.Minute},
 	} {
