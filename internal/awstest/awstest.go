@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -67,10 +68,14 @@ func DynamoDBEndpoint(t testing.TB) string { return dynamoDB.endpoint(t) }
 // S3Endpoint is the URL of the S3 server.
 func S3Endpoint(t testing.TB) string { return objects.endpoint(t) }
 
-// DynamoDB returns a client of DynamoDB Local.
+// DynamoDB returns a client of DynamoDB Local. It tries again, as the functions' clients
+// do: some reads fail with connections that were closed meanwhile (aws-sdk-go-v2 #1825,
+// #2737).
 func DynamoDB(t testing.TB) *dynamodb.Client {
 	endpoint := DynamoDBEndpoint(t)
-	return dynamodb.NewFromConfig(Config(), func(o *dynamodb.Options) { o.BaseEndpoint = &endpoint })
+	return dynamodb.NewFromConfig(Config(), func(o *dynamodb.Options) {
+		o.BaseEndpoint, o.Retryer = &endpoint, retry.NewStandard()
+	})
 }
 
 // Table makes an empty table of pages as template.yaml does, and deletes it with
