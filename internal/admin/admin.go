@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/stillpage/stillpage/internal/control"
@@ -83,6 +84,8 @@ type API struct {
 
 	// Now is the clock of tickets and of what is forgotten. Nil means time.Now.
 	Now func() time.Time
+
+	document func() []byte // OpenAPI, made when it is asked for first
 }
 
 // DefaultRenderGB is the template's default.
@@ -99,6 +102,7 @@ type Login struct {
 // Handler serves all routes, the console among them. What is wrong is answered as
 // application/problem+json (RFC 9457).
 func (a *API) Handler() http.Handler {
+	a.document = sync.OnceValue(OpenAPI)
 	mux := http.NewServeMux()
 	for _, route := range routes() {
 		mux.HandleFunc(route.method+" "+route.path, func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, route) })

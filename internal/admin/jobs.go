@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/stillpage/stillpage/internal/control"
@@ -101,7 +100,7 @@ func postWarming(a *API, c *call) error {
 		return problemf(http.StatusUnprocessableEntity, "name URLs or sitemaps, and not both")
 	}
 	for _, address := range order.Sitemaps {
-		if u, err := url.Parse(address); err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+		if !control.IsSitemap(address) {
 			return problemf(http.StatusUnprocessableEntity, "sitemap %.200q must be a URL like https://www.example.com/sitemap.xml, without a password", address)
 		}
 	}

@@ -136,9 +136,9 @@ func (r route) refusals() []int {
 	return slices.Sorted(maps.Keys(all))
 }
 
-func getOpenAPI(_ *API, c *call) error {
+func getOpenAPI(a *API, c *call) error {
 	c.w.Header().Set("Content-Type", "application/json")
-	c.w.Write(OpenAPI())
+	c.w.Write(a.document())
 	return nil
 }
 

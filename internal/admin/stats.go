@@ -54,7 +54,7 @@ type askers struct {
 	Latency  percentiles      `json:"latency"`
 }
 
-func askersOf(parts map[string]insight.Part) map[string]askers {
+func askersOf(parts map[string]*insight.Part) map[string]askers {
 	all := map[string]askers{}
 	for name, p := range parts {
 		a := askers{Purpose: p.Purpose, Cache: p.Requests, HitRatio: insight.HitRatio(p.Requests), Latency: percentilesOf(p.Latency)}

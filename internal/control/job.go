@@ -150,10 +150,10 @@ const mostOpen = 20
 var ErrManyJobs = errors.New("too many jobs are not done yet")
 
 func (p *Plane) mayOrder(ctx context.Context, host string) error {
-	open, err := p.OpenJobs(ctx)
+	open, err := p.openJobs(ctx, host)
 	n := 0
 	for _, j := range open {
-		if j.Site == host && j.Page == nil {
+		if j.Page == nil {
 			n++
 		}
 	}
@@ -234,10 +234,16 @@ func (p *Plane) Jobs(ctx context.Context, before string, found func(Job) bool) e
 }
 
 // OpenJobs returns the jobs that are not over, the first first.
-func (p *Plane) OpenJobs(ctx context.Context) ([]Job, error) {
+func (p *Plane) OpenJobs(ctx context.Context) ([]Job, error) { return p.openJobs(ctx, "") }
+
+// openJobs are those of a site, or with an empty host all; others are not read.
+func (p *Plane) openJobs(ctx context.Context, host string) ([]Job, error) {
 	var ids []string
 	err := p.Records.List(ctx, Range{Kind: OpenRecord}, func(record Record) bool {
-		ids = append(ids, record.ID)
+		var site string
+		if json.Unmarshal(record.Document, &site) != nil || host == "" || site == host {
+			ids = append(ids, record.ID)
+		}
 		return true
 	})
 	var open []Job
@@ -247,7 +253,7 @@ func (p *Plane) OpenJobs(ctx context.Context) ([]Job, error) {
 		case errors.Is(getErr, prerender.ErrNotFound):
 		case getErr != nil:
 			return open, getErr
-		case !j.State.Over():
+		case !j.State.Over() && (host == "" || j.Site == host):
 			open = append(open, j)
 		}
 	}

@@ -86,13 +86,11 @@ func (l *Ledger) Commit(ctx context.Context, e Event, writes ...Write) (Event, e
 	var link Link
 	var err error
 	for attempt := range commitAttempts {
-		if e, link, err = l.append(ctx, e, writes); !conflicts(err, HeadRecord) && !conflicts(err, EventRecord) {
+		if err = pause(ctx, attempt); err != nil {
 			break
 		}
-		select {
-		case <-time.After(rand.N(commitPause * time.Duration(attempt+1))):
-		case <-ctx.Done():
-			return e, fmt.Errorf("%s: %w", e.Action, ctx.Err())
+		if e, link, err = l.append(ctx, e, writes); !conflicts(err, HeadRecord) && !conflicts(err, EventRecord) {
+			break
 		}
 	}
 	if err != nil {
@@ -100,6 +98,19 @@ func (l *Ledger) Commit(ctx context.Context, e Event, writes ...Write) (Event, e
 	}
 	cmp.Or(l.Log, slog.Default()).InfoContext(ctx, "audit", "hash", link.Hash, "event", string(link.Event))
 	return e, nil
+}
+
+// pause waits before an attempt, but for the first.
+func pause(ctx context.Context, attempt int) error {
+	if attempt == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(rand.N(commitPause * time.Duration(attempt))):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // append tries once.

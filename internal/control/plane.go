@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"time"
 
 	"github.com/stillpage/stillpage/internal/prerender"
 )
@@ -85,8 +83,8 @@ func (p *Plane) InEffect(ctx context.Context, host string) (prerender.Site, erro
 }
 
 // PutSite stores a site in the place of old, whose version is 0 if none is stored, and
-// returns it with its new version. With more writes, all or none are done.
-func (p *Plane) PutSite(ctx context.Context, by By, action string, old, site prerender.Site, more ...Write) (prerender.Site, error) {
+// returns it with its new version.
+func (p *Plane) PutSite(ctx context.Context, by By, action string, old, site prerender.Site) (prerender.Site, error) {
 	var before any
 	if old.Version != 0 {
 		before = bare(old)
@@ -97,7 +95,7 @@ func (p *Plane) PutSite(ctx context.Context, by By, action string, old, site pre
 	}
 	site.Version = NextVersion(old.Version, p.now())
 	e := Event{Actor: by.Actor, From: by.From, Action: action, Site: site.Origin.Host, Changes: changes}
-	_, err = p.Commit(ctx, e, append([]Write{put(SiteRecord, site.Origin.Host, site.Version, old.Version, site)}, more...)...)
+	_, err = p.Commit(ctx, e, put(SiteRecord, site.Origin.Host, site.Version, old.Version, site))
 	return site, err
 }
 
@@ -137,12 +135,8 @@ func (p *Plane) Purge(ctx context.Context, by By, host string, order PurgeOrder)
 		}
 	}
 	for attempt := range purgeAttempts {
-		if attempt > 0 {
-			select {
-			case <-time.After(rand.N(commitPause * time.Duration(attempt))):
-			case <-ctx.Done():
-				return Job{}, ctx.Err()
-			}
+		if err = pause(ctx, attempt); err != nil {
+			return Job{}, err
 		}
 		var old, site prerender.Site
 		if old, err = p.SiteOrFixed(ctx, host); err != nil {
@@ -156,12 +150,12 @@ func (p *Plane) Purge(ctx context.Context, by By, host string, order PurgeOrder)
 		order.Path = site.Purges[len(site.Purges)-1].Path // in normal form
 		job := p.newJob(by, PurgeJob, host)
 		job.Purge = &order
+		if !order.Again {
+			job.end(Done, p.now())
+		}
 		writes := []Write{putJob(&job, 0)}
 		if order.Again {
 			writes = append(writes, openJob(job))
-		} else {
-			job.end(Done, p.now())
-			writes[0] = putJob(&job, 0)
 		}
 		site.Version = NextVersion(old.Version, p.now())
 		site.Purges[len(site.Purges)-1].Version = site.Version

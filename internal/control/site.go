@@ -163,13 +163,20 @@ func (j *judge) paths(list []prerender.PathSettings) {
 	}
 }
 
+// IsSitemap says whether an address is one that may be read: without a password, which
+// would be in the audit.
+func IsSitemap(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil
+}
+
 func (j *judge) warming(site prerender.Site) {
 	w := site.Warming
 	if w == nil {
 		return
 	}
 	for i, address := range w.Sitemaps {
-		if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		if !IsSitemap(address) {
 			j.fault("/warming/sitemaps/"+strconv.Itoa(i), "%q must be a URL like https://www.example.com/sitemap.xml, without a password", address)
 		}
 	}

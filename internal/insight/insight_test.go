@@ -49,7 +49,7 @@ func TestTallyIsBounded(t *testing.T) {
 	for i := range 3000 {
 		name := fmt.Sprint("name ", i)
 		one := insight.Tally{
-			Requests: map[string]int64{"hit": 1}, Agents: map[string]insight.Part{name: {Purpose: "search", Requests: map[string]int64{"hit": 1}}}, Refusals: map[string]int64{name: 1},
+			Requests: map[string]int64{"hit": 1}, Agents: map[string]*insight.Part{name: {Purpose: "search", Requests: map[string]int64{"hit": 1}}}, Refusals: map[string]int64{name: 1},
 			Renders: map[string]int64{name: 1}, Partials: map[string]int64{name: 1},
 			Slow: []insight.PageCount{{URL: "https://a.example/" + name + string(make([]byte, 10_000)), MS: int64(i)}}, Failing: []insight.PageCount{{URL: name, Count: 1}},
 		}

@@ -21,7 +21,7 @@ import (
 type Tally struct {
 	Requests map[string]int64 `json:"requests,omitempty"` // by cache: hit, stale, miss, coalesced, refused
 	Refusals map[string]int64 `json:"refusals,omitempty"` // by X-Stillpage-Reason
-	Agents   map[string]Part  `json:"agents,omitempty"`   // by name; "" is none of the known ones
+	Agents   map[string]*Part `json:"agents,omitempty"`   // by name; "" is none of the known ones
 	Bytes    int64            `json:"bytes,omitempty"`    // of bodies, as sent
 	Latency  Histogram        `json:"latency,omitzero"`   // of answers with a page
 
@@ -42,26 +42,27 @@ type Part struct {
 
 func (t *Tally) addAgent(name string, p Part) {
 	if t.Agents == nil {
-		t.Agents = map[string]Part{}
+		t.Agents = map[string]*Part{}
 	}
 	if _, known := t.Agents[name]; !known && len(t.Agents) >= mostNames {
 		name, p.Purpose = "other", ""
 	}
 	sum := t.Agents[name]
+	if sum == nil {
+		sum = &Part{}
+		t.Agents[name] = sum
+	}
 	sum.Purpose = p.Purpose
-	sum.Requests = maps.Clone(sum.Requests) // it may be another tally's
 	addAll(&sum.Requests, p.Requests)
-	sum.Latency = sum.Latency.clone()
 	sum.Latency.Add(p.Latency)
-	t.Agents[name] = sum
 }
 
 // Purposes are the agents' parts together, by purpose.
-func (t *Tally) Purposes() map[string]Part {
+func (t *Tally) Purposes() map[string]*Part {
 	var sum Tally
 	for _, p := range t.Agents {
-		if p.Purpose != "" {
-			sum.addAgent(p.Purpose, p)
+		if p != nil && p.Purpose != "" {
+			sum.addAgent(p.Purpose, *p)
 		}
 	}
 	return sum.Agents
@@ -104,7 +105,9 @@ func (t *Tally) Add(o Tally) {
 	addAll(&t.Requests, o.Requests)
 	addAll(&t.Refusals, o.Refusals)
 	for _, name := range slices.Sorted(maps.Keys(o.Agents)) {
-		t.addAgent(name, o.Agents[name])
+		if p := o.Agents[name]; p != nil {
+			t.addAgent(name, *p)
+		}
 	}
 	addAll(&t.Renders, o.Renders)
 	addAll(&t.Partials, o.Partials)
@@ -204,11 +207,6 @@ func (h *Histogram) Observe(d time.Duration) {
 	}
 	h.Steps[step]++
 	h.SumMS += ms
-}
-
-func (h Histogram) clone() Histogram {
-	h.Steps = maps.Clone(h.Steps)
-	return h
 }
 
 // Add adds another's counts.

@@ -1,6 +1,6 @@
 import { get } from './api.js';
 import { ranked } from './chart.js';
-import { empty, h } from './dom.js';
+import { empty, h, host } from './dom.js';
 
 const purposes = {
   search: 'Search engines', 'ai-training': 'AI training', 'ai-user-fetch': 'AI assistants, for a person', 'social-preview': 'Link previews',
@@ -16,7 +16,7 @@ export async function agents(place, app) {
     h('div', {}, h('h1', { tabindex: '-1' }, 'Agents'), h('p', { class: 'lead' }, 'Who came, and for what. What each kind gets is part of a site’s settings.')),
     h('div', { class: 'row' },
       h('label', {}, h('span', {}, 'Site'), h('select', { onchange: (event) => choose({ site: event.target.value }) }, h('option', { value: '' }, 'All'),
-        list.sites.map((s) => s.origin.replace(/^https?:\/\//, '')).map((name) => h('option', { value: name, selected: name === site }, name)))),
+        list.sites.map((s) => host(s.origin)).map((name) => h('option', { value: name, selected: name === site }, name)))),
       h('div', { class: 'segments', role: 'group', 'aria-label': 'Time' }, [1, 7, 30].map((n) => h('button', { 'aria-pressed': String(n === days), onclick: () => choose({ days: n }) }, n === 1 ? '24 hours' : `${n} days`))))));
   if (!stats.total.requests) {
     place.append(h('div', { class: 'card' }, empty('Nobody has come yet', h('p', {}, 'Search engines come when they know your site; link previews as soon as somebody shares a page.'))));

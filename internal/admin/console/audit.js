@@ -1,9 +1,9 @@
 import { ask, get } from './api.js';
-import { empty, field, h, number, when } from './dom.js';
+import { empty, field, h, host, number, when } from './dom.js';
 
 export async function audit(place, app) {
   const list = await get('/v1/sites', { limit: 1000 });
-  const site = h('select', {}, h('option', { value: '' }, 'All'), list.sites.map((s) => s.origin.replace(/^https?:\/\//, '')).map((name) => h('option', { value: name, selected: name === app.query.site }, name)));
+  const site = h('select', {}, h('option', { value: '' }, 'All'), list.sites.map((s) => host(s.origin)).map((name) => h('option', { value: name, selected: name === app.query.site }, name)));
   const actor = h('input', { type: 'text', value: app.query.actor ?? '' });
   const action = h('select', {}, ['', 'site.create', 'site.update', 'site.delete', 'purge', 'warm', 'page.render', 'page.delete', 'job.cancel', 'token.create', 'token.delete'].map((a) => h('option', { value: a, selected: a === app.query.action }, a || 'All')));
   const since = h('input', { type: 'date', value: app.query.since ?? '' }), until = h('input', { type: 'date', value: app.query.until ?? '' });

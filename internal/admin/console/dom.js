@@ -20,6 +20,9 @@ function fill(element, properties, children) {
   return element;
 }
 
+// host is what names a site: its origin without the scheme.
+export const host = (origin) => origin.replace(/^https?:\/\//, '').replace(/\/$/, '');
+
 // field is a labelled input with what it is for, and a place for what is wrong with it.
 export function field(label, input, help) {
   return h('label', { class: 'field' }, h('span', {}, label), input, help && h('small', {}, help));

@@ -1,6 +1,6 @@
 import { get } from './api.js';
 import { chart, filled } from './chart.js';
-import { dollars, empty, h, ms, number, percent, table } from './dom.js';
+import { dollars, empty, h, host, ms, number, percent, table } from './dom.js';
 import { address } from './app.js';
 
 const spans = [
@@ -50,7 +50,6 @@ export async function overview(place, app) {
     worst('Pages that fail most', total.failing, 'No render has failed.', ['Page', 'Why', 'Times'], (p) => [link(p.url), p.reason, number(p.count)])));
 }
 
-const host = (origin) => origin.replace(/^https?:\/\//, '');
 const link = (url) => h('a', { href: address('page', { url }) }, url.replace(/^https?:\/\//, ''));
 
 function worst(title, list, none, head, row) {

@@ -1,12 +1,12 @@
 import { ask, get, post } from './api.js';
 import { timeline } from './chart.js';
-import { ago, empty, field, h, number, table, tag, when } from './dom.js';
+import { ago, empty, field, h, host, number, table, tag, when } from './dom.js';
 import { address } from './app.js';
 
 // pages lists what is stored of a site, and asks what a bot would get for any address.
 export async function pages(place, app) {
   const list = await get('/v1/sites', { limit: 1000 });
-  const hosts = list.sites.map((s) => s.origin.replace(/^https?:\/\//, ''));
+  const hosts = list.sites.map((s) => host(s.origin));
   const site = app.query.site ?? hosts[0] ?? '';
   const url = h('input', { type: 'url', required: true, placeholder: `${list.sites[0]?.origin ?? 'https://www.example.com'}/page` });
   place.append(h('h1', { tabindex: '-1' }, 'Pages'), h('p', { class: 'lead' }, 'What a bot gets for an address, and what is stored.'),

@@ -1,9 +1,7 @@
 import { ask, get } from './api.js';
-import { empty, field, h, table, tag } from './dom.js';
+import { empty, field, h, host, table, tag } from './dom.js';
 import { address } from './app.js';
 import { form } from './form.js';
-
-const host = (origin) => origin.replace(/^https?:\/\//, '').replace(/\/$/, '');
 
 export async function sites(place, app) {
   const search = h('input', { type: 'text', placeholder: 'a part of the host', value: app.query.q ?? '' });
