@@ -50,32 +50,35 @@ var rules = map[string]rule{
 		"github.com/aws/aws-sdk-go-v2/aws/middleware", "github.com/aws/smithy-go"}},
 	"functions/router": {
 		internal: []string{"internal/awsclients", "internal/config", "internal/control", "internal/dynamo", "internal/insight", "internal/lambdahttp",
-			"internal/lambdarender", "internal/prerender", "internal/router", "internal/s3store", "internal/sqsqueue"},
+			"internal/lambdarender", "internal/prerender", "internal/router", "internal/s3store", "internal/sqsqueue", "internal/telemetry"},
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},
 	"functions/render": {
 		internal: []string{"internal/awsclients", "internal/chrome", "internal/config", "internal/control", "internal/dynamo", "internal/egress",
-			"internal/insight", "internal/inspect", "internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/report",
-			"internal/router", "internal/s3store", "internal/xray"},
+			"internal/health", "internal/insight", "internal/inspect", "internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/report",
+			"internal/router", "internal/s3store", "internal/telemetry", "internal/xray"},
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},
 	"functions/admin": {
 		internal: []string{"internal/admin", "internal/awsclients", "internal/config", "internal/control", "internal/dynamo", "internal/egress",
-			"internal/insight", "internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/s3store", "internal/sitemap", "internal/sqsqueue", "internal/warm"},
+			"internal/health", "internal/insight", "internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/s3store", "internal/sitemap", "internal/sqsqueue",
+			"internal/telemetry", "internal/warm"},
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},
 	"internal/awstest/s3server": {external: []string{"github.com/versity/versitygw"}}, // a module of its own
-	"internal/awstest":          {external: []string{"github.com/aws/aws-sdk-go-v2"}},
+	"internal/awstest":          {internal: []string{"internal/dynamo"}, external: []string{"github.com/aws/aws-sdk-go-v2"}},
 	"internal/localqueue":       {internal: []string{"internal/prerender"}},
 	"internal/storetest":        {internal: []string{"internal/control", "internal/prerender"}, external: []string{"github.com/google/go-cmp"}},
 	"internal/egress":           {internal: []string{"internal/prerender"}, external: []string{"golang.org/x/sync"}},
 	"internal/chrome":           {internal: []string{"internal/prerender"}, external: []string{"github.com/chromedp", "golang.org/x/sys"}},
 
-	"internal/router":      {internal: []string{"internal/control", "internal/insight", "internal/prerender", "internal/useragent"}},
+	"internal/router":      {internal: []string{"internal/control", "internal/prerender", "internal/telemetry", "internal/useragent"}},
 	"internal/sitemap":     {},
 	"internal/warm":        {internal: []string{"internal/control", "internal/prerender", "internal/sitemap"}},
 	"internal/control":     {internal: []string{"internal/prerender", "internal/strictjson", "internal/useragent"}},
-	"internal/insight":     {internal: []string{"internal/control", "internal/prerender"}},
+	"internal/insight":     {internal: []string{"internal/control", "internal/prerender", "internal/telemetry"}},
+	"internal/telemetry":   {internal: []string{"internal/prerender"}},
+	"internal/health":      {internal: []string{"internal/prerender", "internal/telemetry"}},
 	"internal/inspect":     {internal: []string{"internal/chrome", "internal/prerender", "internal/report"}},
 	"internal/admin":       {internal: []string{"internal/control", "internal/insight", "internal/prerender", "internal/report", "internal/schema", "internal/strictjson"}},
 	"internal/report":      {},
@@ -89,10 +92,11 @@ var rules = map[string]rule{
 		external: []string{"github.com/chromedp", "golang.org/x/sys"},
 	},
 
-	"cmd/stillpage": {external: []string{"go.yaml.in/yaml/v3", "golang.org/x/term"}, internal: []string{
-		"internal/admin", "internal/adminclient", "internal/boltstore", "internal/chrome", "internal/config", "internal/control", "internal/demo", "internal/edge",
-		"internal/egress", "internal/insight", "internal/inspect", "internal/localqueue", "internal/prerender", "internal/report", "internal/router",
-		"internal/sitemap", "internal/warm",
+	"cmd/stillpage": {external: []string{"github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service/dynamodb", "github.com/aws/aws-sdk-go-v2/service/s3",
+		"go.yaml.in/yaml/v3", "golang.org/x/sys", "golang.org/x/term"}, internal: []string{
+		"internal/admin", "internal/adminclient", "internal/boltstore", "internal/chrome", "internal/config", "internal/control", "internal/demo", "internal/dynamo", "internal/edge",
+		"internal/egress", "internal/health", "internal/insight", "internal/inspect", "internal/localqueue", "internal/prerender", "internal/report", "internal/router",
+		"internal/s3store", "internal/sitemap", "internal/telemetry", "internal/warm",
 	}},
 }
 

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/stillpage/stillpage/internal/config"
 )
 
 // adminTokenFile is in the data directory.
@@ -16,7 +18,11 @@ const adminTokenFile = "admin-token"
 
 // adminToken returns the token of this installation's first admin, and whether it is new:
 // then it is shown. Without a data directory, each start has its own.
-func adminToken(dir string) (token string, isNew bool, _ error) {
+func adminToken(cfg config.Serve) (token string, isNew bool, _ error) {
+	if cfg.AdminToken != "" {
+		return cfg.AdminToken, false, nil
+	}
+	dir := cfg.Data
 	random := make([]byte, 24)
 	rand.Read(random) // never fails
 	token = "sp_admin_" + hex.EncodeToString(random)

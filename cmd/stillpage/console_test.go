@@ -23,6 +23,7 @@ import (
 	"github.com/stillpage/stillpage/internal/boltstore"
 	"github.com/stillpage/stillpage/internal/chrome"
 	"github.com/stillpage/stillpage/internal/insight"
+	"github.com/stillpage/stillpage/internal/telemetry"
 )
 
 // screenshots is where `make screenshots` has the console's pictures written.
@@ -291,11 +292,11 @@ func pastDay(t *testing.T, dir string) {
 					break
 				}
 			}
-			request := insight.Request{Host: "www.example.com", Agent: agent.name, Purpose: agent.purpose, Cache: "hit", Took: time.Duration(8+r.ExpFloat64()*9) * time.Millisecond, Bytes: 9000}
+			request := telemetry.Request{Site: "www.example.com", Agent: agent.name, Purpose: agent.purpose, Cache: "hit", Took: time.Duration(8+r.ExpFloat64()*9) * time.Millisecond, Bytes: 9000}
 			switch n := r.IntN(100); {
 			case n < 9:
 				request.Cache, request.Took = "miss", time.Duration(180+r.ExpFloat64()*240)*time.Millisecond
-				render := insight.Render{Host: request.Host, URL: fmt.Sprintf("https://www.example.com/products/%d", r.IntN(400)), Outcome: "complete", Took: request.Took}
+				render := telemetry.Render{Site: request.Site, URL: fmt.Sprintf("https://www.example.com/products/%d", r.IntN(400)), Outcome: "complete", Took: request.Took}
 				if r.IntN(30) == 0 {
 					render.Outcome, render.Partial, render.Took = "partial", "requests", 15*time.Second
 				}

@@ -23,6 +23,7 @@ import (
 	"github.com/stillpage/stillpage/internal/demo"
 	"github.com/stillpage/stillpage/internal/edge"
 	"github.com/stillpage/stillpage/internal/egress"
+	"github.com/stillpage/stillpage/internal/health"
 	"github.com/stillpage/stillpage/internal/insight"
 	"github.com/stillpage/stillpage/internal/inspect"
 	"github.com/stillpage/stillpage/internal/localqueue"
@@ -30,6 +31,7 @@ import (
 	"github.com/stillpage/stillpage/internal/report"
 	"github.com/stillpage/stillpage/internal/router"
 	"github.com/stillpage/stillpage/internal/sitemap"
+	"github.com/stillpage/stillpage/internal/telemetry"
 	"github.com/stillpage/stillpage/internal/warm"
 )
 
@@ -45,7 +47,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	if err != nil {
 		return usageError{err}
 	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
+	log := logger(cfg.LogFormat, stderr)
 	started := time.Now()
 
 	var public, private servers // private ones serve this program's own browser, to the very end
@@ -62,44 +64,65 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	if err != nil {
 		return usageError{err}
 	}
-	store, err := openStore(cfg.Data)
+	store, err := openStorage(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	renderer, proxy, stopRenderer, err := startRenderer(ctx, cfg.Chrome, egressConfig(cfg, list, addresses, log))
+	defer store.close()
+	own, err := health.Listen()
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	renderer, proxy, stopRenderer, err := startRenderer(ctx, cfg.Chrome, egressConfig(cfg, list, addresses, own, log))
 	if err != nil {
 		return err
 	}
 	defer stopRenderer()
 
-	token, tokenIsNew, err := adminToken(cfg.Data)
+	token, tokenIsNew, err := adminToken(cfg)
 	if err != nil {
 		return err
 	}
 
-	queue := localqueue.New()
-	records := store.Records()
+	records := store.records
 	collector := &insight.Collector{Records: records, Instance: insight.NewInstance(), Log: log}
-	studio := &prerender.Studio{Renderer: renderer, Store: store, Log: log}
-	maker := insight.Maker{Maker: studio, Collector: collector, Reason: router.Reason}
-	service := &prerender.Service{Store: store, Maker: maker, Queue: queue, Limiter: &prerender.MemoryLimiter{}, Log: log}
+	metrics := &telemetry.Recorder{}
+	observer := &telemetry.Observer{Recorder: metrics, Tallies: collector, Log: log}
+	queue := localqueue.New()
+	queue.Waited = func(d time.Duration) { metrics.Time(telemetry.QueueAge, "", d) }
+	measured := telemetry.Queue{Queue: queue, Recorder: metrics}
+	pages := telemetry.Store{Store: store.pages, Recorder: metrics}
+	check := &health.Check{Renderer: renderer}
+	studio := &prerender.Studio{Renderer: check, Store: pages, Log: log}
+	service := &prerender.Service{
+		Store: pages, Maker: telemetry.Maker{Maker: studio, Observer: observer, Reason: router.Reason}, Queue: measured,
+		Limiter: telemetry.Limiter{Limiter: store.limiter, Recorder: metrics}, Log: log,
+	}
+	if store.leases != nil {
+		service.Leases = telemetry.Leases{Leases: store.leases, Recorder: metrics}
+	}
+	metrics.Look = func(r *telemetry.Recorder) { look(r, renderer, proxy, queue, check) }
 	var beside sync.WaitGroup // what goes on until the end
 	beside.Go(func() { queue.Work(ctx, service.Renew, log) })
-	beside.Go(func() { every(ctx, sweepInterval, func() { sweep(ctx, store, log) }) })
-	known := &prerender.SiteCache{Store: &control.Sites{Records: records, Log: log}, Fixed: list, MaxAge: time.Second, Log: log}
-	plane := &control.Plane{Ledger: &control.Ledger{Records: records, Log: log}, Pages: store, Fixed: list}
-	scheduler := &warm.Scheduler{Sites: known, Plane: plane, Queue: queue, Remake: service.Remake, Client: proxy.Client(sitemap.Timeout), Log: log}
+	beside.Go(func() { every(ctx, sweepInterval, func() { store.sweep(ctx, log) }) })
+	known := &prerender.SiteCache{Store: &control.Sites{Records: records, Log: log}, Fixed: list, MaxAge: store.sitesAge, Log: log}
+	plane := &control.Plane{Ledger: &control.Ledger{Records: records, Log: log}, Pages: pages, Fixed: list}
+	scheduler := &warm.Scheduler{Sites: known, Plane: plane, Queue: measured, Remake: service.Remake, Client: proxy.Client(sitemap.Timeout), Log: log}
 	began := make(chan struct{}, 1) // a job
-	beside.Go(func() { keepWarm(ctx, scheduler, began, log) })
+	beside.Go(func() { keepWarm(ctx, store, scheduler, began, log) })
 	beside.Go(func() { every(ctx, insight.FlushEvery, func() { collector.Flush(ctx) }) })
-	beside.Go(func() { every(ctx, mergeInterval, func() { merge(ctx, records, known, log) }) })
+	beside.Go(func() {
+		every(ctx, mergeInterval, func() {
+			store.alone(ctx, "merge", log, func(ctx context.Context) { merge(ctx, records, known, log) })
+		})
+	})
 	tokens := &control.TokenCache{Records: records}
-	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Tokens: tokens, Collector: collector, Log: log}
+	bots := &router.Handler{Sites: known, Service: service, Token: cfg.Token, Tokens: tokens, Observer: observer}
 
 	public.start("router", bots)
 	operators := &admin.API{
-		Status: func() admin.Status { return status(started, known, plane, store, renderer) },
+		Status: func() admin.Status { return status(started, known, plane, store, renderer, check) },
 		Plane:  plane, Principal: admin.Bearer(token, tokens), Do: scheduler.Do, Login: admin.Login{Mode: "token"}, Log: log,
 		Began: func() {
 			select {
@@ -111,7 +134,11 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 			return inspect.Page(ctx, renderer, page)
 		},
 	}
-	public.start("admin", operators.Handler())
+	mux := http.NewServeMux()
+	mux.Handle("/", operators.Handler())
+	mux.Handle("GET /metrics", metrics.Prometheus(version, "serve"))
+	mux.Handle("/health/", check.Handler(func() bool { return ctx.Err() != nil }))
+	public.start("admin", mux)
 	if cfg.HasEdge() {
 		front, err := edge.New(addresses.app, trusted(bots, cfg.Token), log)
 		if err != nil {
@@ -128,9 +155,10 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	case err := <-public.failed():
 		return err
 	}
-	log.Info("stopping; finishing what is in flight", "atMost", stopTimeout)
+	log.Info("stopping; finishing what is in flight", "drain", cfg.Drain, "atMost", stopTimeout)
 	stopping, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	pause(stopping, cfg.Drain) // balancers see it at /health/ready, and send nothing more
 	if err := errors.Join(public.shutdown(stopping), service.Wait(stopping)); err != nil {
 		log.Warn("stopped with requests unfinished", "err", err)
 	}
@@ -138,6 +166,38 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	collector.Flush(stopping)
 	log.Info("stopped")
 	return nil
+}
+
+func logger(format string, w io.Writer) *slog.Logger {
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, nil)).With("function", "serve", "version", version)
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// look sets the metrics that others know.
+func look(r *telemetry.Recorder, renderer *chrome.Renderer, proxy *egress.Proxy, queue *localqueue.Queue, check *health.Check) {
+	stats, usage := renderer.Stats(), renderer.Usage()
+	telemetry.Browsers(r, stats.Starts, stats.Retired)
+	r.Set(telemetry.InFlight, "", float64(stats.InFlight))
+	r.Set(telemetry.Places, "", float64(stats.Capacity))
+	r.Set(telemetry.QueueLength, "", float64(queue.Len()))
+	r.Set(telemetry.Memory, "", float64(usage.Memory+telemetry.OwnMemory()))
+	r.Set(telemetry.Descriptors, "", float64(telemetry.OwnDescriptors()))
+	r.Total(telemetry.Processor, "", (usage.Processor + telemetry.OwnProcessor()).Seconds())
+	r.Total(telemetry.EgressRefusals, "", float64(proxy.Refusals()))
+	healthy := 0.0
+	if check.Healthy(context.Background()) == nil {
+		healthy = 1
+	}
+	r.Set(telemetry.Healthy, "", healthy)
 }
 
 // addresses are where the parts listen.
@@ -204,10 +264,10 @@ func edgeNames(a addresses) []string {
 // egressConfig lets pages reach the sites. The edge of this process is reached
 // by a listener of its own, which still accepts when the public one has stopped
 // and the last pages are being finished.
-func egressConfig(cfg config.Serve, list prerender.SiteList, a addresses, log *slog.Logger) egress.Config {
+func egressConfig(cfg config.Serve, list prerender.SiteList, a addresses, own *health.Site, log *slog.Logger) egress.Config {
 	c := egress.Config{
 		Policy: egress.Policy{Allow: cfg.EgressAllow, Sites: map[string]bool{}},
-		Routes: map[string]string{},
+		Routes: own.Routes(),
 		Log:    log,
 	}
 	for _, site := range list {
@@ -239,14 +299,16 @@ const warmInterval = time.Minute
 
 // keepWarm looks now, whenever a job has begun, and each time the interval has passed.
 // What a look begins goes on beside the next one.
-func keepWarm(ctx context.Context, scheduler *warm.Scheduler, began <-chan struct{}, log *slog.Logger) {
+func keepWarm(ctx context.Context, store *storage, scheduler *warm.Scheduler, began <-chan struct{}, log *slog.Logger) {
 	var looks sync.WaitGroup
 	defer looks.Wait()
 	for {
 		looks.Go(func() {
-			if err := scheduler.Tick(ctx); err != nil && ctx.Err() == nil {
-				log.Error("sitemaps or jobs not done; they are tried again", "in", warmInterval, "err", err)
-			}
+			store.alone(ctx, "schedule", log, func(ctx context.Context) {
+				if err := scheduler.Tick(ctx); err != nil && ctx.Err() == nil {
+					log.Error("sitemaps or jobs not done; they are tried again", "in", warmInterval, "err", err)
+				}
+			})
 		})
 		select {
 		case <-began:
@@ -280,13 +342,6 @@ func every(ctx context.Context, interval time.Duration, do func()) {
 	}
 }
 
-func openStore(dir string) (*boltstore.Store, error) {
-	if dir == "" {
-		return boltstore.OpenTemporary()
-	}
-	return boltstore.Open(dir)
-}
-
 // trusted is the router as the edge calls it: from within, with the token.
 func trusted(router http.Handler, token string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -297,18 +352,18 @@ func trusted(router http.Handler, token string) http.Handler {
 	})
 }
 
-func status(started time.Time, sites *prerender.SiteCache, plane *control.Plane, store *boltstore.Store, renderer *chrome.Renderer) admin.Status {
+func status(started time.Time, sites *prerender.SiteCache, plane *control.Plane, store *storage, renderer *chrome.Renderer, check *health.Check) admin.Status {
 	stats := renderer.Stats()
 	s := admin.Status{
 		Version: version, StartedAt: started.UTC().Truncate(time.Second), UptimeSeconds: int64(time.Since(started) / time.Second), Renderer: stats,
 	}
 	s.AddSites(context.Background(), sites, plane)
-	pages, err := store.Pages()
+	pages, err := store.count()
 	if s.Pages = pages; err != nil {
 		s.Faults = append(s.Faults, "store: "+err.Error())
 	}
-	if !stats.Running {
-		s.Faults = append(s.Faults, "Chromium is not running")
+	if err := check.Healthy(context.Background()); err != nil {
+		s.Faults = append(s.Faults, err.Error())
 	}
 	s.Healthy = len(s.Faults) == 0
 	return s
@@ -325,7 +380,9 @@ func banner(w io.Writer, cfg config.Serve, a addresses, token string, tokenIsNew
 	}
 	fmt.Fprintf(w, "  router   http://%s   for integrations: /https://host/path\n", a.router)
 	fmt.Fprintf(w, "  admin    http://%s   for operators: the console, and its API below /v1\n\n", a.admin)
-	if tokenIsNew {
+	if cfg.AdminToken != "" {
+		fmt.Fprint(w, "The console's token is that of --admin-token.\n\n")
+	} else if tokenIsNew {
 		fmt.Fprintf(w, "The console asks for this token, which is shown this once:\n\n  %s\n\n  http://%s/#token=%[1]s\n\n", token, a.admin)
 	} else {
 		fmt.Fprintf(w, "The console's token is in %s.\n\n", filepath.Join(cfg.Data, adminTokenFile))

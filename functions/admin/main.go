@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -22,6 +23,7 @@ import (
 	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/dynamo"
 	"github.com/stillpage/stillpage/internal/egress"
+	"github.com/stillpage/stillpage/internal/health"
 	"github.com/stillpage/stillpage/internal/insight"
 	"github.com/stillpage/stillpage/internal/lambdahttp"
 	"github.com/stillpage/stillpage/internal/lambdarender"
@@ -29,6 +31,7 @@ import (
 	"github.com/stillpage/stillpage/internal/s3store"
 	"github.com/stillpage/stillpage/internal/sitemap"
 	"github.com/stillpage/stillpage/internal/sqsqueue"
+	"github.com/stillpage/stillpage/internal/telemetry"
 	"github.com/stillpage/stillpage/internal/warm"
 )
 
@@ -38,7 +41,9 @@ var version = "dev"
 func main() {
 	cfg, err := config.ParseFunction(os.Getenv,
 		"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES")
-	log := lambdahttp.Logger(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	function := telemetry.NewFunction("admin", version, cfg.MemoryMB, cfg.Metrics, os.Stdout)
+	metrics := function.Recorder
+	log := function.Logger(lambdahttp.Logger(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel})))
 	if err != nil {
 		log.Error("admin cannot start", "err", err)
 		os.Exit(1)
@@ -47,47 +52,56 @@ func main() {
 	if cfg.Sites, err = cfg.Sites.WithSitemaps(cfg.WarmEvery, cfg.Sitemaps...); err != nil {
 		log.Error("sitemap left out", "err", err)
 	}
-	a := newAdministration(cfg, log)
+	a := newAdministration(cfg, metrics, log)
 	serve := lambdahttp.Serve(a.api().Handler(), nil, log)
-	handle := func(ctx context.Context, event json.RawMessage) (any, error) {
-		var schedule struct{ Warm, Merge bool } // the Inputs of template.yaml's schedules
+	handle := telemetry.Measured(function, func(ctx context.Context, event json.RawMessage) (any, error) {
+		var schedule struct{ Warm, Merge, Probe bool } // the Inputs of template.yaml's schedules
 		switch err := json.Unmarshal(event, &schedule); {
 		case err == nil && schedule.Warm:
 			return nil, a.warm(ctx)
 		case err == nil && schedule.Merge:
 			return nil, a.merge(ctx)
+		case err == nil && schedule.Probe:
+			a.probe(ctx)
+			return nil, nil
 		}
 		return serve(ctx, event)
-	}
-	lambda.StartWithOptions(handle, lambda.WithEnableSIGTERM(func() { log.Info("stopping") }))
+	})
+	lambda.StartWithOptions(handle, lambda.WithEnableSIGTERM(func() {
+		log.Info("stopping")
+		function.Stop()
+	}))
 }
 
 type administration struct {
 	cfg     config.Function
 	log     *slog.Logger
+	metrics *telemetry.Recorder
 	started time.Time
 	store   *dynamo.Store
 	records *dynamo.Records
 	sites   *prerender.SiteCache
 	plane   *control.Plane
 	maker   *lambdarender.Maker
-	queue   *sqsqueue.Queue
+	queue   prerender.Queue
 	service *prerender.Service
 }
 
-func newAdministration(cfg config.Function, log *slog.Logger) *administration {
+func newAdministration(cfg config.Function, metrics *telemetry.Recorder, log *slog.Logger) *administration {
 	db := awsclients.DynamoDB()
 	a := &administration{
-		cfg: cfg, log: log, started: time.Now(),
+		cfg: cfg, log: log, metrics: metrics, started: time.Now(),
 		// Operators look at what they have just done.
 		store:   &dynamo.Store{Client: db, Table: cfg.Table, Consistent: true, Bodies: &s3store.Bodies{Client: awsclients.S3(), Bucket: cfg.Bucket}},
 		records: &dynamo.Records{Client: db, Table: cfg.ConfigTable},
-		queue:   &sqsqueue.Queue{Client: awsclients.SQS(), URL: cfg.QueueURL, Message: func(p prerender.Page) any { return lambdarender.NewOrder(p, 0) }},
+		queue: telemetry.Queue{Recorder: metrics, Queue: &sqsqueue.Queue{
+			Client: awsclients.SQS(), URL: cfg.QueueURL, Message: func(p prerender.Page) any { return lambdarender.NewOrder(p, 0) },
+		}},
 	}
 	a.sites = &prerender.SiteCache{Store: &control.Sites{Records: a.records, Log: log}, Fixed: cfg.Sites, Log: log}
 	a.plane = &control.Plane{Ledger: &control.Ledger{Records: a.records, Log: log}, Pages: a.store, Fixed: cfg.Sites}
 	a.maker = &lambdarender.Maker{Client: awsclients.Lambda(), Function: cfg.RenderFunction, Store: a.store}
-	a.service = &prerender.Service{Store: a.store, Leases: a.store, Maker: a.maker, Log: log}
+	a.service = &prerender.Service{Store: telemetry.Store{Store: a.store, Recorder: metrics}, Leases: telemetry.Leases{Leases: a.store, Recorder: metrics}, Maker: a.maker, Log: log}
 	return a
 }
 
@@ -183,7 +197,10 @@ func (a *administration) warm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer proxy.Close()
+	defer func() {
+		a.metrics.Add(telemetry.EgressRefusals, "", float64(proxy.Refusals()))
+		proxy.Close()
+	}()
 	scheduler := &warm.Scheduler{
 		Sites: a.sites, Plane: a.plane, Queue: a.queue, Remake: a.service.Remake, Client: proxy.Client(sitemap.Timeout), Log: a.log,
 	}
@@ -198,4 +215,17 @@ func (a *administration) warm(ctx context.Context) error {
 func (a *administration) merge(ctx context.Context) error {
 	sites, err := a.sites.All(ctx)
 	return errors.Join(err, insight.MergeAll(ctx, a.records, sites, time.Now()))
+}
+
+// probe asks for pages as a bot does. What comes of it is a metric, on which there is an alarm.
+func (a *administration) probe(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, page := range a.cfg.Probes {
+		all.Go(func() {
+			if err := health.Probe(ctx, http.DefaultClient, page, a.metrics); err != nil {
+				a.log.ErrorContext(ctx, "a bot does not get its page", "err", err)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -22,16 +22,22 @@ import (
 	"github.com/stillpage/stillpage/internal/router"
 	"github.com/stillpage/stillpage/internal/s3store"
 	"github.com/stillpage/stillpage/internal/sqsqueue"
+	"github.com/stillpage/stillpage/internal/telemetry"
 )
 
 // linkLife is how long the address of a page that is too large for an answer is
 // good for: long enough for a crawler that is slow to follow redirects.
 const linkLife = 5 * time.Minute
 
+// version is set by the linker.
+var version = "dev"
+
 func main() {
 	cfg, err := config.ParseFunction(os.Getenv,
 		"STILLPAGE_TABLE", "STILLPAGE_CONFIG_TABLE", "STILLPAGE_BUCKET", "STILLPAGE_QUEUE_URL", "STILLPAGE_RENDER_FUNCTION", "STILLPAGE_SITES")
-	log := lambdahttp.Logger(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	function := telemetry.NewFunction("router", version, cfg.MemoryMB, cfg.Metrics, os.Stdout)
+	metrics := function.Recorder
+	log := function.Logger(lambdahttp.Logger(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel})))
 	if err != nil {
 		log.Error("router cannot start", "err", err)
 		os.Exit(1)
@@ -42,12 +48,12 @@ func main() {
 	made := *store
 	made.Consistent = true
 	service := &prerender.Service{
-		Store:  store,
-		Leases: store, Limiter: store,
+		Store:  telemetry.Store{Store: store, Recorder: metrics},
+		Leases: telemetry.Leases{Leases: store, Recorder: metrics}, Limiter: telemetry.Limiter{Limiter: store, Recorder: metrics},
 		Maker: &lambdarender.Maker{Client: awsclients.Lambda(), Function: cfg.RenderFunction, Store: &made},
-		Queue: &sqsqueue.Queue{Client: awsclients.SQS(), URL: cfg.QueueURL, Message: func(page prerender.Page) any {
+		Queue: telemetry.Queue{Recorder: metrics, Queue: &sqsqueue.Queue{Client: awsclients.SQS(), URL: cfg.QueueURL, Message: func(page prerender.Page) any {
 			return lambdarender.NewOrder(page, 0)
-		}},
+		}}},
 		Log: log,
 	}
 	spill := func(ctx context.Context, gzipped []byte, header http.Header) (string, error) {
@@ -56,13 +62,16 @@ func main() {
 	records := &dynamo.Records{Client: db, Table: cfg.ConfigTable}
 	sites := &prerender.SiteCache{Store: &control.Sites{Records: records, Log: log}, Fixed: cfg.Sites, Log: log}
 	collector := &insight.Collector{Records: records, Instance: insight.NewInstance(), Log: log}
-	handler := &router.Handler{Sites: sites, Service: service, Token: cfg.Token, Tokens: &control.TokenCache{Records: records}, Collector: collector, Log: log}
+	observer := &telemetry.Observer{Recorder: metrics, Tallies: collector, Log: log}
+	handler := &router.Handler{Sites: sites, Service: service, Token: cfg.Token, Tokens: &control.TokenCache{Records: records}, Observer: observer}
 	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r)
 		collector.FlushIfDue(r.Context())
 	})
-	lambda.StartWithOptions(lambdahttp.Serve(counted, spill, log), lambda.WithEnableSIGTERM(func() {
+	serve := telemetry.Measured(function, lambdahttp.Serve(counted, spill, log))
+	lambda.StartWithOptions(serve, lambda.WithEnableSIGTERM(func() {
 		log.Info("stopping")
+		function.Stop()
 		collector.Flush(context.Background())
 	}))
 }

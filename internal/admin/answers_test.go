@@ -15,6 +15,7 @@ import (
 	"github.com/stillpage/stillpage/internal/insight"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/report"
+	"github.com/stillpage/stillpage/internal/telemetry"
 )
 
 // What every route refuses: those who are nobody here, bodies of a wrong type or length,
@@ -352,10 +353,10 @@ func TestStats(t *testing.T) {
 			for _, instance := range []string{"a", "b"} {
 				c := &insight.Collector{Records: o.plane.Records, Instance: instance, Now: func() time.Time { return o.clock }, Log: quiet}
 				for _, host := range []string{"our.example", "our.example", "their.example"} {
-					c.Request(insight.Request{Host: host, Agent: "GPTBot", Purpose: "ai-training", Cache: "hit", Took: 10 * time.Millisecond, Bytes: 100})
+					c.Request(telemetry.Request{Site: host, Agent: "GPTBot", Purpose: "ai-training", Cache: "hit", Took: 10 * time.Millisecond, Bytes: 100})
 				}
-				c.Request(insight.Request{Host: "our.example", Cache: "refused", Reason: "limited"})
-				c.Render(insight.Render{Host: "our.example", URL: "https://our.example/slow", Outcome: "partial", Partial: "requests", Took: 3 * time.Second})
+				c.Request(telemetry.Request{Site: "our.example", Cache: "refused", Reason: "limited"})
+				c.Render(telemetry.Render{Site: "our.example", URL: "https://our.example/slow", Outcome: "partial", Partial: "requests", Took: 3 * time.Second})
 				c.Flush(t.Context())
 				c.Flush(t.Context()) // writes nothing twice
 				frozen = append(frozen, c)

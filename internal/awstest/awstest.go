@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,8 +26,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/stillpage/stillpage/internal/dynamo"
 )
 
 // Region is that of all services.
@@ -78,49 +78,35 @@ func DynamoDB(t testing.TB) *dynamodb.Client {
 	})
 }
 
-// Table makes an empty table of pages as template.yaml does, and deletes it with
-// the test.
+// Tables makes empty tables of pages and of records as template.yaml does, and deletes them
+// with the test.
+func Tables(t testing.TB) (pages, records string) {
+	t.Helper()
+	db := DynamoDB(t)
+	pages, records = "pages-"+rand.Text(), "records-"+rand.Text()
+	if err := dynamo.Create(t.Context(), db, pages, records); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, name := range []string{pages, records} {
+			db.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &name})
+		}
+	})
+	return pages, records
+}
+
+// Table makes an empty table of pages.
 func Table(t testing.TB) string {
 	t.Helper()
-	return table(t, []types.KeySchemaElement{hashKey("pk")}, types.GlobalSecondaryIndex{
-		IndexName: aws.String("site"), KeySchema: []types.KeySchemaElement{hashKey("site"), rangeKey("place")},
-		Projection: &types.Projection{ProjectionType: types.ProjectionTypeInclude, NonKeyAttributes: []string{"listed"}},
-	})
+	pages, _ := Tables(t)
+	return pages
 }
 
-func hashKey(name string) types.KeySchemaElement {
-	return types.KeySchemaElement{AttributeName: &name, KeyType: types.KeyTypeHash}
-}
-
-func rangeKey(name string) types.KeySchemaElement {
-	return types.KeySchemaElement{AttributeName: &name, KeyType: types.KeyTypeRange}
-}
-
-// ConfigTable does the same for the table of the configuration.
+// ConfigTable makes an empty table of records.
 func ConfigTable(t testing.TB) string {
 	t.Helper()
-	return table(t, []types.KeySchemaElement{hashKey("pk"), rangeKey("sk")})
-}
-
-func table(t testing.TB, keys []types.KeySchemaElement, indexes ...types.GlobalSecondaryIndex) string {
-	t.Helper()
-	db, name := DynamoDB(t), "table-"+rand.Text()
-	var attributes []types.AttributeDefinition
-	all := slices.Clone(keys)
-	for _, index := range indexes {
-		all = append(all, index.KeySchema...)
-	}
-	for _, key := range all {
-		attributes = append(attributes, types.AttributeDefinition{AttributeName: key.AttributeName, AttributeType: types.ScalarAttributeTypeS})
-	}
-	_, err := db.CreateTable(t.Context(), &dynamodb.CreateTableInput{
-		TableName: &name, BillingMode: types.BillingModePayPerRequest, AttributeDefinitions: attributes, KeySchema: keys, GlobalSecondaryIndexes: indexes,
-	})
-	if err != nil {
-		t.Fatalf("create table: %v", err)
-	}
-	t.Cleanup(func() { db.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &name}) })
-	return name
+	_, records := Tables(t)
+	return records
 }
 
 // S3 returns a client of the S3 server.

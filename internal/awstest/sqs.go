@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -105,7 +106,7 @@ func (q *SQS) Deliver(t testing.TB, work func(event []byte) (answer []byte)) int
 		Records []record `json:"Records"`
 	}
 	for _, m := range batch {
-		event.Records = append(event.Records, record{m.ID, m.Body, "aws:sqs", map[string]string{"MessageGroupId": m.Group}})
+		event.Records = append(event.Records, record{m.ID, m.Body, "aws:sqs", map[string]string{"MessageGroupId": m.Group, "SentTimestamp": strconv.FormatInt(time.Now().UnixMilli(), 10)}})
 	}
 	raw, err := json.Marshal(event)
 	if err != nil {

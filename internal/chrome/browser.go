@@ -1,12 +1,14 @@
 package chrome
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,6 +56,32 @@ func (p *process) memory() int64 {
 		pages += resident - shared
 	}
 	return pages * int64(os.Getpagesize())
+}
+
+// ticks a second are what /proc counts processor time in, on every Linux.
+const ticks = 100
+
+// processor returns how much time Chromium's processes have used, and those that they have
+// waited for.
+func (p *process) processor() time.Duration {
+	var sum int64
+	for pid := range session(p.pid) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue // it has ended
+		}
+		// utime, stime, cutime and cstime are fields 14 to 17 (proc_pid_stat(5)); those behind
+		// the name begin with the third.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) < 15 {
+			continue
+		}
+		for _, field := range fields[11:15] {
+			n, _ := strconv.ParseInt(field, 10, 64)
+			sum += n
+		}
+	}
+	return time.Duration(sum) * (time.Second / ticks)
 }
 
 // disk returns how many bytes its files have.

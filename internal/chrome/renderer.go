@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stillpage/stillpage/internal/prerender"
@@ -80,6 +81,8 @@ type Renderer struct {
 	starting *starting  // the start under way, or nil
 	closed   bool
 	stats    Stats
+
+	spent atomic.Int64 // processor time of Chromiums that were ended, in nanoseconds
 }
 
 // starting is a start of Chromium that several renders may wait for. err is to
@@ -112,6 +115,12 @@ type Stats struct {
 	Renders  int64 `json:"renders"` // finished, well or not
 	InFlight int   `json:"inFlight"`
 	Capacity int   `json:"capacity"`
+}
+
+// Usage is what Chromium takes of the machine.
+type Usage struct {
+	Memory    int64         // bytes that its processes do not share
+	Processor time.Duration // that they, and those that have ended, have used
 }
 
 // Start returns a renderer whose Chromium is running.
@@ -279,6 +288,24 @@ func (r *Renderer) Stats() Stats {
 	return s
 }
 
+// Usage looks at the Chromium that runs. On systems without /proc it is zero.
+func (r *Renderer) Usage() Usage {
+	r.mu.Lock()
+	all := slices.Clone(r.retired)
+	if r.process != nil {
+		all = append(all, r.process)
+	}
+	r.mu.Unlock()
+	u := Usage{Processor: time.Duration(r.spent.Load())}
+	for _, p := range all {
+		if !p.isLost() {
+			u.Memory += p.memory()
+			u.Processor += p.processor()
+		}
+	}
+	return u
+}
+
 // Close kills Chromium and returns when nothing of it is left. Renders in
 // flight fail.
 func (r *Renderer) Close() error {
@@ -304,6 +331,7 @@ func (r *Renderer) Close() error {
 
 // bury ends a Chromium that is retired.
 func (r *Renderer) bury(p *process) {
+	r.spent.Add(int64(p.processor()))
 	p.stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()

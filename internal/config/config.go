@@ -46,12 +46,26 @@ type Serve struct {
 	RouterListen string
 	AdminListen  string
 	Data         string             // directory; "": pages are gone when the program ends
+	Shared       Shared             // in the place of a directory; its zero value: none
+	AdminToken   string             // "": one is made up
+	LogFormat    string             // "text" or "json"
+	Drain        time.Duration      // between the signal to stop and the end of listening
 	Success      prerender.Lifetime // of pages
 	Sitemaps     []string           // whose pages are made unasked
 	WarmEvery    time.Duration      // 0: the default
 	Token        string
 	Chrome
 }
+
+// Shared is where instances keep what they share: tables of DynamoDB and a bucket of S3, or of
+// what speaks their protocols.
+type Shared struct {
+	Table, ConfigTable, Bucket string
+	Create                     bool // what is missing
+}
+
+// IsSet says whether there is any.
+func (s Shared) IsSet() bool { return s.Table != "" || s.ConfigTable != "" || s.Bucket != "" }
 
 // Chrome is the part of the configuration that all rendering commands share.
 type Chrome struct {
@@ -104,6 +118,32 @@ func (c *Serve) ServeOptions() []Option {
 		{"router-listen", "ADDR", "127.0.0.1:8082", "where the router listens: /https://host/path and the other integration paths", setAddr(&c.RouterListen), false, false},
 		{"admin-listen", "ADDR", "127.0.0.1:8081", "where operators find the console and the admin API", setAddr(&c.AdminListen), false, false},
 		{"data", "DIR", "nothing is kept", "directory that keeps pages, sites, tokens, statistics and the audit over a restart", setString(&c.Data), false, false},
+		{"table", "NAME", "none", "DynamoDB table of pages that instances share, in the place of --data", setString(&c.Shared.Table), false, false},
+		{"config-table", "NAME", "none", "DynamoDB table of sites, tokens, statistics and the audit; with --table", setString(&c.Shared.ConfigTable), false, false},
+		{"bucket", "NAME", "none", "S3 bucket of large pages; with --table", setString(&c.Shared.Bucket), false, false},
+		{"create-tables", "", "off", "create these tables and the bucket if they are missing", setBool(&c.Shared.Create), false, false},
+		{"admin-token", "T", "that in --data, or a new one", "the token of the first admin, 24 characters or more", func(s string) error {
+			if len(s) < 24 {
+				return errors.New("must have 24 characters or more; openssl rand -hex 24 makes one")
+			}
+			c.AdminToken = s
+			return nil
+		}, false, false},
+		{"log-format", "F", "text", "how the log is written: text for people, json for programs", func(s string) error {
+			if s != "text" && s != "json" {
+				return errors.New("must be text or json")
+			}
+			c.LogFormat = s
+			return nil
+		}, false, false},
+		{"drain", "D", "0s", "with a balancer in front: for how long to go on answering, and say at /health/ready that it ends, before listening stops", func(s string) error {
+			d, err := time.ParseDuration(s)
+			if err != nil || d < 0 || d > time.Minute {
+				return errors.New("must be between 0s and 1m, like 5s")
+			}
+			c.Drain = d
+			return nil
+		}, false, false},
 		{"fresh", "D", "1d", "how long a page is answered as it is, like 90m, 12h or 7d", setDuration(&c.Success.Fresh), false, false},
 		{"stale", "D", "7d", "how long after that it may still be answered, while a new one is made", setDuration(&c.Success.Stale), false, false},
 		{"warm-sitemap", "URL", "none", "a site's sitemap whose pages are made before anybody asks, like https://www.example.com/sitemap.xml", setURL(&c.Sitemaps), true, false},
@@ -187,7 +227,7 @@ func (c *Chrome) options() []Option {
 // ParseServe reads the configuration of `stillpage serve`. A call for help is
 // flag.ErrHelp.
 func ParseServe(args []string, getenv func(string) string) (Serve, error) {
-	c := Serve{Success: prerender.DefaultSuccess, Listen: "127.0.0.1:8080", RouterListen: "127.0.0.1:8082", AdminListen: "127.0.0.1:8081"}
+	c := Serve{LogFormat: "text", Success: prerender.DefaultSuccess, Listen: "127.0.0.1:8080", RouterListen: "127.0.0.1:8082", AdminListen: "127.0.0.1:8081"}
 	rest, err := parse(c.ServeOptions(), args, getenv)
 	if errors.Is(err, flag.ErrHelp) {
 		return c, err
@@ -216,6 +256,15 @@ func (c *Serve) validate() error {
 				fault("--origin %s is this program itself, which listens on %s; give the app's address", c.Origin, listen)
 			}
 		}
+	}
+	if c.Shared.IsSet() && (c.Shared.Table == "" || c.Shared.ConfigTable == "" || c.Shared.Bucket == "") {
+		fault("--table, --config-table and --bucket belong together; give all three")
+	}
+	if c.Shared.IsSet() && c.Data != "" {
+		fault("--data and --table are two places for the same; give one of them")
+	}
+	if c.Shared.Create && !c.Shared.IsSet() {
+		fault("--create-tables creates what --table, --config-table and --bucket name, which are not given")
 	}
 	if c.Token == "" && !isLoopback(c.RouterListen) {
 		fault("--router-listen %s is open to others, so give --token, which they must send", c.RouterListen)

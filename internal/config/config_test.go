@@ -37,7 +37,7 @@ func TestServe(t *testing.T) {
 	}
 	want := config.Serve{
 		Sites:  []prerender.Origin{{Scheme: "https", Host: "a.example"}, {Scheme: "http", Host: "b.example:81"}},
-		Listen: "127.0.0.1:8080", RouterListen: "127.0.0.1:8082", AdminListen: "127.0.0.1:8081", Data: "/d", Token: "flag",
+		Listen: "127.0.0.1:8080", RouterListen: "127.0.0.1:8082", AdminListen: "127.0.0.1:8081", Data: "/d", Token: "flag", LogFormat: "text",
 		Success: prerender.Lifetime{Fresh: 12 * time.Hour, Stale: 7 * 24 * time.Hour, IfError: 14 * 24 * time.Hour},
 		Chrome:  config.Chrome{Concurrency: 3, EgressAllow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32")}},
 	}

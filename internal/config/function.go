@@ -34,6 +34,10 @@ type Function struct {
 	JWTIssuer, JWTAudience, LoginDomain string
 
 	RenderMB int // the render function's memory
+	MemoryMB int // this function's
+
+	Metrics string   // CloudWatch's namespace; empty: none are written
+	Probes  []string // pages that are asked for once a minute, as a bot does
 
 	Sitemaps  []string      // whose pages are made unasked
 	WarmEvery time.Duration // 0: the default
@@ -63,7 +67,9 @@ func functionVariables(f *Function) map[string]func(string) error {
 		"STILLPAGE_JWT_ISSUER":      text(&f.JWTIssuer),
 		"STILLPAGE_JWT_AUDIENCE":    text(&f.JWTAudience),
 		"STILLPAGE_LOGIN_DOMAIN":    text(&f.LoginDomain),
-		"STILLPAGE_RENDER_MB":       f.parseRenderMB,
+		"STILLPAGE_RENDER_MB":       number(&f.RenderMB),
+		"STILLPAGE_METRICS":         text(&f.Metrics),
+		"STILLPAGE_PROBE":           each(setURL(&f.Probes)),
 		"STILLPAGE_EGRESS_ALLOW":    each(f.addEgressAllow),
 		"STILLPAGE_WARM_EVERY":      setInterval(&f.WarmEvery),
 		"STILLPAGE_WARM_SITEMAP":    each(setURL(&f.Sitemaps)),
@@ -88,6 +94,7 @@ func ParseFunction(getenv func(string) string, needed ...string) (Function, erro
 	if len(missing) > 0 {
 		errs = append(errs, fmt.Errorf("the environment lacks %s; template.yaml sets them", strings.Join(missing, ", ")))
 	}
+	variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = number(&f.MemoryMB) // Lambda's own
 	for name, set := range variables {
 		if value := getenv(name); value != "" {
 			if err := set(value); err != nil {
@@ -124,9 +131,11 @@ func (f *Function) parseAccess(value string) (err error) {
 	return err
 }
 
-func (f *Function) parseRenderMB(value string) (err error) {
-	f.RenderMB, err = strconv.Atoi(value)
-	return err
+func number(field *int) func(string) error {
+	return func(value string) (err error) {
+		*field, err = strconv.Atoi(value)
+		return err
+	}
 }
 
 func (f *Function) parseSites(value string) error {

@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -61,6 +62,8 @@ type Proxy struct {
 	stop      context.CancelFunc // ends the tunnels
 	stopped   context.Context
 
+	refusals atomic.Int64
+
 	mu       sync.Mutex
 	failures map[string]failure
 }
@@ -99,6 +102,9 @@ func Start(config Config) (*Proxy, error) {
 
 // Addr is the proxy's own "host:port".
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Refusals is how many connections were refused.
+func (p *Proxy) Refusals() int64 { return p.refusals.Load() }
 
 // Client returns an HTTP client whose requests go through the proxy.
 func (p *Proxy) Client(timeout time.Duration) *http.Client {
@@ -216,6 +222,7 @@ func (p *Proxy) dial(ctx context.Context, hostPort string) (net.Conn, error) {
 func (p *Proxy) fail(w http.ResponseWriter, hostPort string, err error) {
 	err = translate(hostPort, err)
 	if errors.Is(err, prerender.ErrAddressRefused) {
+		p.refusals.Add(1)
 		p.config.Log.Warn("egress refused", "host", hostPort, "err", err)
 	}
 	p.mu.Lock()

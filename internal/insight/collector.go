@@ -9,12 +9,11 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/stillpage/stillpage/internal/control"
-	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/telemetry"
 )
 
 // AllSites is the place of the host in tallies of all sites together.
@@ -72,20 +71,9 @@ func kindOf(host string) control.Kind     { return control.TallyRecord + "/" + c
 func hourID(hour, instance string) string { return "h/" + hour + "/" + instance }
 func dayID(day string) string             { return "d/" + day + "/" }
 
-// Request is one that was answered or refused.
-type Request struct {
-	Host    string // of a known site; empty: of none
-	Agent   string
-	Purpose string
-	Cache   string // hit, stale, miss, coalesced or refused
-	Reason  string // of a refusal
-	Took    time.Duration
-	Bytes   int64
-}
-
 // Request counts a request.
-func (c *Collector) Request(r Request) {
-	c.add(r.Host, func(t *Tally) {
+func (c *Collector) Request(r telemetry.Request) {
+	c.add(r.Site, func(t *Tally) {
 		count(&t.Requests, r.Cache, 1)
 		agent := Part{Purpose: r.Purpose, Requests: map[string]int64{r.Cache: 1}}
 		if r.Reason == "" {
@@ -101,17 +89,9 @@ func (c *Collector) Request(r Request) {
 	})
 }
 
-// Render is one that has ended.
-type Render struct {
-	Host, URL string
-	Outcome   string // complete, partial, or why there is no page
-	Partial   string // why a page is partial
-	Took      time.Duration
-}
-
 // Render counts a render.
-func (c *Collector) Render(r Render) {
-	c.add(r.Host, func(t *Tally) {
+func (c *Collector) Render(r telemetry.Render) {
+	c.add(r.Site, func(t *Tally) {
 		count(&t.Renders, r.Outcome, 1)
 		t.RenderTime.Observe(r.Took)
 		t.slow(PageCount{URL: r.URL, MS: r.Took.Milliseconds()})
@@ -234,31 +214,4 @@ func (c *Collector) now() time.Time {
 		return c.Now()
 	}
 	return time.Now()
-}
-
-// Maker counts what another Maker makes.
-type Maker struct {
-	prerender.Maker
-	Collector *Collector
-	Reason    func(error) string // why there is no page, in a word
-}
-
-// Make implements prerender.Maker.
-func (m Maker) Make(ctx context.Context, page prerender.Page, fence int64) (*prerender.Snapshot, []prerender.Phase, error) {
-	start := time.Now()
-	snap, phases, err := m.Maker.Make(ctx, page, fence)
-	r := Render{Host: page.Site.Origin.Host, URL: page.URL, Outcome: "complete", Took: time.Since(start)}
-	switch {
-	case err != nil:
-		r.Outcome = m.Reason(err)
-	case snap.Partial != "":
-		r.Outcome, r.Partial = "partial", "scripts"
-		if strings.HasPrefix(snap.Partial, "requests") {
-			r.Partial = "requests"
-		}
-	case snap.Status >= 500:
-		r.Outcome = fmt.Sprintf("status-%d", snap.Status)
-	}
-	m.Collector.Render(r)
-	return snap, phases, err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/insight"
 	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/telemetry"
 )
 
 // A percentile is within a step of the true one, whatever the distribution.
@@ -141,7 +142,7 @@ func TestFlush(t *testing.T) {
 	for i := range 10 {
 		host := fmt.Sprintf("site-%d.example", i)
 		sites = append(sites, prerender.Site{Origin: prerender.Origin{Scheme: "https", Host: host}})
-		c.Request(insight.Request{Host: host, Cache: "hit"})
+		c.Request(telemetry.Request{Site: host, Cache: "hit"})
 	}
 	want := func(what string, n int64) {
 		t.Helper()
@@ -162,7 +163,7 @@ func TestFlush(t *testing.T) {
 	c.Flush(t.Context())
 	want("after the next", 1)
 	for _, site := range sites {
-		c.Request(insight.Request{Host: site.Origin.Host, Cache: "hit"}) // and the process is frozen
+		c.Request(telemetry.Request{Site: site.Origin.Host, Cache: "hit"}) // and the process is frozen
 	}
 	clock = clock.Add(30 * time.Minute)
 	if err := insight.MergeAll(t.Context(), records, sites, clock); err != nil {
@@ -178,7 +179,7 @@ func TestFlush(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			c.Request(insight.Request{Host: "a", Cache: "hit"})
+			c.Request(telemetry.Request{Site: "a", Cache: "hit"})
 			c.Flush(context.Background())
 			c.FlushIfDue(context.Background())
 		})

@@ -1,5 +1,7 @@
 package insight
 
+import "github.com/stillpage/stillpage/internal/telemetry"
+
 // Prices are what AWS asks for in us-east-1, in dollars, as of June 2026
 // (aws.amazon.com/lambda/pricing, /dynamodb/pricing/on-demand, /cloudfront/pricing).
 type Prices struct {
@@ -9,7 +11,7 @@ type Prices struct {
 }
 
 // USEast1 are the prices in us-east-1.
-var USEast1 = Prices{GBSecond: 0.0000133334, Invocation: 0.20 / 1e6, Read: 0.125 / 1e6, Write: 0.625 / 1e6}
+var USEast1 = Prices{GBSecond: telemetry.DollarsPerGBSecond, Invocation: telemetry.DollarsPerInvocation, Read: 0.125 / 1e6, Write: 0.625 / 1e6}
 
 // Money is an estimate, in dollars.
 type Money struct {

@@ -4,7 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
+	"strconv"
+	"time"
 
 	"github.com/stillpage/stillpage/internal/prerender"
 )
@@ -12,8 +13,11 @@ import (
 // batch is an event of SQS.
 type batch struct {
 	Records []struct {
-		MessageID string `json:"messageId"`
-		Body      string `json:"body"`
+		MessageID  string `json:"messageId"`
+		Body       string `json:"body"`
+		Attributes struct {
+			SentTimestamp string // milliseconds since 1970
+		} `json:"attributes"`
 	} `json:"Records"`
 }
 
@@ -30,29 +34,32 @@ type BatchFailure struct {
 
 // work renews the pages of a batch, one after the other. A page whose own site is
 // at fault does not come again: its next crawler will ask for it.
-func (b batch) work(ctx context.Context, renew func(context.Context, prerender.Page) error, sites prerender.Sites, log *slog.Logger) BatchAnswer {
+func (w *Worker) work(ctx context.Context, b batch) BatchAnswer {
 	answer := BatchAnswer{Failures: []BatchFailure{}}
 	for _, record := range b.Records {
 		var order Order
 		err := json.Unmarshal([]byte(record.Body), &order)
 		var page prerender.Page
 		if err == nil {
-			page, err = order.Page(ctx, sites)
+			page, err = order.Page(ctx, w.Sites)
 		}
 		if err != nil && !errors.Is(err, prerender.ErrSitesDown) {
-			log.ErrorContext(ctx, "message names no page; dropped", "message", record.MessageID, "body", record.Body, "err", err)
+			w.Log.ErrorContext(ctx, "message names no page; dropped", "message", record.MessageID, "body", record.Body, "err", err)
 			continue
 		}
+		if sent, no := strconv.ParseInt(record.Attributes.SentTimestamp, 10, 64); no == nil && w.Waited != nil {
+			w.Waited(time.Since(time.UnixMilli(sent)))
+		}
 		if err == nil {
-			err = renew(ctx, page)
+			err = w.Renew(ctx, page)
 		}
 		switch {
 		case err == nil:
 		case comesAgain(err) || ctx.Err() != nil:
-			log.WarnContext(ctx, "page not renewed; it comes again", "message", record.MessageID, "err", err)
+			w.Log.WarnContext(ctx, "page not renewed; it comes again", "message", record.MessageID, "err", err)
 			answer.Failures = append(answer.Failures, BatchFailure{record.MessageID})
 		default:
-			log.WarnContext(ctx, "page not renewed", "url", page.URL, "err", err)
+			w.Log.WarnContext(ctx, "page not renewed", "url", page.URL, "err", err)
 		}
 	}
 	return answer

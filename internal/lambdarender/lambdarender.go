@@ -1,5 +1,5 @@
 // Package lambdarender has pages made by a render function. It holds both sides
-// of the wire: Maker, which the router function uses, and Serve, which the render
+// of the wire: Maker, which the router function uses, and Worker, which the render
 // function is.
 //
 // An order is
@@ -11,6 +11,7 @@
 //	{"snapshot": {…, "gzip": "base64"}, "phases": [["navigate", 12.5], …]}
 //	{"snapshot": {…, "stored": true}}                 the body is too large, and in the store
 //	{"report": {…}}                                   of an order with "inspect": true
+//	{"checked": true}                                 of {"check": true}: a page of its own was rendered
 //	{"fault": "busy", "text": "…"}                    one of faults
 package lambdarender
 
@@ -54,6 +55,9 @@ type Order struct {
 	// Inspect asks for a report on the page. Nothing is stored.
 	Inspect bool `json:"inspect,omitempty"`
 
+	// Check asks whether a page of Stillpage's own can be rendered; nothing else is asked for.
+	Check bool `json:"check,omitempty"`
+
 	// Milliseconds are what the router has left. Zero: as long as Lambda grants.
 	Milliseconds int64 `json:"ms,omitempty"`
 }
@@ -91,6 +95,8 @@ type answer struct {
 	Phases   []phase   `json:"phases,omitempty"`
 
 	Report *report.Report `json:"report,omitempty"`
+
+	Checked bool `json:"checked,omitempty"`
 
 	Fault string `json:"fault,omitempty"`
 	Text  string `json:"text,omitempty"`
@@ -230,48 +236,57 @@ func crash(page prerender.Page, payload []byte) error {
 	return fmt.Errorf("render %s: the render function has failed: %s %s: %w", page.URL, said.ErrorType, said.ErrorMessage, prerender.ErrRendererDown)
 }
 
-// Function is what aws-lambda-go runs.
-type Function func(ctx context.Context, event json.RawMessage) (any, error)
+// Worker is the render function.
+type Worker struct {
+	Maker   prerender.Maker
+	Renew   func(context.Context, prerender.Page) error                   // pages of the queue
+	Inspect func(context.Context, prerender.Page) (*report.Report, error) // renders a page and reports on it
+	Check   func(context.Context) error                                   // says whether it renders at all
+	Waited  func(time.Duration)                                           // is told how long a page was in the queue
+	Sites   prerender.Sites
+	Log     *slog.Logger
+}
 
-// Inspector renders a page and reports on it.
-type Inspector func(ctx context.Context, page prerender.Page) (*report.Report, error)
-
-// Serve makes a function of a Maker, the service that renews stale pages, and who reports
-// on pages. Its events are orders, and batches of SQS with an order a message.
-func Serve(maker prerender.Maker, renew func(context.Context, prerender.Page) error, inspect Inspector, sites prerender.Sites, log *slog.Logger) Function {
-	return func(ctx context.Context, event json.RawMessage) (any, error) {
-		var batch batch
-		if err := json.Unmarshal(event, &batch); err == nil && len(batch.Records) > 0 {
-			return batch.work(ctx, renew, sites, log), nil
-		}
-		var order Order
-		if err := json.Unmarshal(event, &order); err != nil || order.Origin == "" {
-			log.ErrorContext(ctx, "event is no order and no batch", "err", err, "event", fmt.Sprintf("%.500s", event))
-			return fault(fmt.Errorf("the event is no order: %w", prerender.ErrURLInvalid)), nil
-		}
-		page, err := order.Page(ctx, sites)
-		if err != nil {
-			return fault(err), nil
-		}
-		if order.Milliseconds > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, time.Duration(order.Milliseconds)*time.Millisecond)
-			defer cancel()
-		}
-		if order.Inspect {
-			r, err := inspect(ctx, page)
-			if err != nil {
-				return fault(err), nil
-			}
-			return answer{Report: r}, nil
-		}
-		snap, phases, err := maker.Make(ctx, page, order.Fence)
-		if err != nil {
-			log.WarnContext(ctx, "page not made", "url", page.URL, "err", err)
-			return fault(err), nil
-		}
-		return newAnswer(snap, phases), nil
+// Serve is what aws-lambda-go runs. Its events are orders, and batches of SQS with an order a
+// message.
+func (w *Worker) Serve(ctx context.Context, event json.RawMessage) (any, error) {
+	var batch batch
+	if err := json.Unmarshal(event, &batch); err == nil && len(batch.Records) > 0 {
+		return w.work(ctx, batch), nil
 	}
+	var order Order
+	err := json.Unmarshal(event, &order)
+	if err == nil && order.Check {
+		if err := w.Check(ctx); err != nil {
+			return fault(err), nil
+		}
+		return answer{Checked: true}, nil
+	}
+	if err != nil || order.Origin == "" {
+		w.Log.ErrorContext(ctx, "event is no order and no batch", "err", err, "event", fmt.Sprintf("%.500s", event))
+		return fault(fmt.Errorf("the event is no order: %w", prerender.ErrURLInvalid)), nil
+	}
+	page, err := order.Page(ctx, w.Sites)
+	if err != nil {
+		return fault(err), nil
+	}
+	if order.Milliseconds > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(order.Milliseconds)*time.Millisecond)
+		defer cancel()
+	}
+	if order.Inspect {
+		r, err := w.Inspect(ctx, page)
+		if err != nil {
+			return fault(err), nil
+		}
+		return answer{Report: r}, nil
+	}
+	snap, phases, err := w.Maker.Make(ctx, page, order.Fence)
+	if err != nil {
+		return fault(err), nil
+	}
+	return newAnswer(snap, phases), nil
 }
 
 func fault(err error) answer {

@@ -64,7 +64,7 @@ func (s *studio) Make(ctx context.Context, page prerender.Page, fence int64) (*p
 }
 
 // function is the render function without Lambda.
-type function lambdarender.Function
+type function func(context.Context, json.RawMessage) (any, error)
 
 func (f function) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...func(*lambda.Options)) (*lambda.InvokeOutput, error) {
 	answer, err := f(ctx, in.Payload)
@@ -76,7 +76,7 @@ func (f function) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...func(
 }
 
 func maker(t *testing.T, s *studio) *lambdarender.Maker {
-	return &lambdarender.Maker{Client: function(lambdarender.Serve(s, nil, nil, sites(t), discard)), Function: "render"}
+	return &lambdarender.Maker{Client: function((&lambdarender.Worker{Maker: s, Sites: sites(t), Log: discard}).Serve), Function: "render"}
 }
 
 func TestOrderAndAnswer(t *testing.T) {
@@ -211,7 +211,7 @@ func TestBatch(t *testing.T) {
 		}
 		return nil
 	}
-	answer, err := lambdarender.Serve(&studio{}, renew, nil, sites(t), discard)(t.Context(), event)
+	answer, err := (&lambdarender.Worker{Maker: &studio{}, Renew: renew, Sites: sites(t), Log: discard}).Serve(t.Context(), event)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func FuzzServe(f *testing.F) {
 	}
 	list := prerender.SiteList{"a.example": {Origin: origin}}
 	s := &studio{snap: &prerender.Snapshot{}}
-	serve := lambdarender.Serve(s, func(context.Context, prerender.Page) error { return nil }, nil, list, discard)
+	serve := (&lambdarender.Worker{Maker: s, Renew: func(context.Context, prerender.Page) error { return nil }, Sites: list, Log: discard}).Serve
 	f.Fuzz(func(t *testing.T, event []byte) {
 		s.page = prerender.Page{}
 		if _, err := serve(t.Context(), event); err != nil {
@@ -256,13 +256,13 @@ func TestWhatComesAgain(t *testing.T) {
 		prerender.ErrOriginTimeout: false, prerender.ErrRenderTimeout: false, prerender.ErrContentRefused: false,
 	} {
 		renew := func(context.Context, prerender.Page) error { return err }
-		answer, _ := lambdarender.Serve(&studio{}, renew, nil, sites(t), discard)(t.Context(), event)
+		answer, _ := (&lambdarender.Worker{Maker: &studio{}, Renew: renew, Sites: sites(t), Log: discard}).Serve(t.Context(), event)
 		if got := len(answer.(lambdarender.BatchAnswer).Failures) == 1; got != want {
 			t.Errorf("%v: comes again is %v, want %v", err, got, want)
 		}
 	}
 	renew := func(context.Context, prerender.Page) error { t.Error("renewed a page of no site"); return nil }
-	answer, _ := lambdarender.Serve(&studio{}, renew, nil, downSites{}, discard)(t.Context(), event)
+	answer, _ := (&lambdarender.Worker{Maker: &studio{}, Renew: renew, Sites: downSites{}, Log: discard}).Serve(t.Context(), event)
 	if len(answer.(lambdarender.BatchAnswer).Failures) != 1 {
 		t.Error("a page was dropped because the sites could not be read")
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/stillpage/stillpage/internal/prerender"
 )
@@ -25,15 +26,26 @@ var ErrFull = errors.New("render queue is full")
 
 // Queue implements prerender.Queue.
 type Queue struct {
-	pages chan prerender.Page
+	// Waited, if it is set before Work begins, is told how long each page has waited.
+	Waited func(time.Duration)
+
+	pages chan waiting
 
 	mu     sync.Mutex
 	queued map[prerender.Key]bool
 }
 
+type waiting struct {
+	prerender.Page
+	since time.Time
+}
+
+// Len is how many pages wait.
+func (q *Queue) Len() int { return len(q.pages) }
+
 // New returns an empty queue.
 func New() *Queue {
-	return &Queue{pages: make(chan prerender.Page, capacity), queued: make(map[prerender.Key]bool)}
+	return &Queue{pages: make(chan waiting, capacity), queued: make(map[prerender.Key]bool)}
 }
 
 // Enqueue implements prerender.Queue.
@@ -47,7 +59,7 @@ func (q *Queue) Enqueue(_ context.Context, page prerender.Page) error {
 		return ErrFull
 	}
 	select {
-	case q.pages <- page:
+	case q.pages <- waiting{page, time.Now()}:
 		q.queued[page.Key] = true
 		return nil
 	default:
@@ -66,7 +78,10 @@ func (q *Queue) Work(ctx context.Context, renew func(context.Context, prerender.
 			q.mu.Lock()
 			delete(q.queued, page.Key)
 			q.mu.Unlock()
-			if err := renew(ctx, page); err != nil && ctx.Err() == nil {
+			if q.Waited != nil {
+				q.Waited(time.Since(page.since))
+			}
+			if err := renew(ctx, page.Page); err != nil && ctx.Err() == nil {
 				log.WarnContext(ctx, "stale page not renewed", "key", page.Key, "err", err)
 			}
 		}

@@ -33,6 +33,7 @@ import (
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/router"
 	"github.com/stillpage/stillpage/internal/s3store"
+	"github.com/stillpage/stillpage/internal/telemetry"
 )
 
 func TestMain(m *testing.M) {
@@ -190,7 +191,7 @@ func (w *world) open() {
 			working.Wait()
 			service.Wait(context.Background())
 		})
-		w.instances[i] = &router.Handler{Sites: sites, Service: service, Log: quiet}
+		w.instances[i] = &router.Handler{Sites: sites, Service: service, Observer: &telemetry.Observer{Log: quiet}}
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/stillpage/stillpage/internal/dynamo"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/router"
+	"github.com/stillpage/stillpage/internal/telemetry"
 )
 
 func TestMain(m *testing.M) { awstest.Main(m) }
@@ -126,7 +127,7 @@ func hits(b *testing.B, store prerender.Store) http.Handler {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return &router.Handler{Sites: list, Service: &prerender.Service{Store: store}, Log: slog.New(slog.NewJSONHandler(io.Discard, nil))}
+	return &router.Handler{Sites: list, Service: &prerender.Service{Store: store}, Observer: &telemetry.Observer{Log: slog.New(slog.NewJSONHandler(io.Discard, nil))}}
 }
 
 func hitSite(b *testing.B) prerender.Site {

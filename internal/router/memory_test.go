@@ -12,6 +12,7 @@ import (
 
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/router"
+	"github.com/stillpage/stillpage/internal/telemetry"
 )
 
 // nothing is a store that keeps nothing, and a maker whose every tenth page fails.
@@ -50,7 +51,7 @@ func TestMemoryIsFlat(t *testing.T) {
 		Service: &prerender.Service{
 			Store: pages, Maker: pages, Limiter: &prerender.MemoryLimiter{}, Log: quiet,
 		},
-		Log: quiet,
+		Observer: &telemetry.Observer{Log: quiet},
 	}
 	asked := 0
 	ask := func(n int) (heap uint64) {

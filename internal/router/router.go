@@ -9,7 +9,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
@@ -17,8 +16,8 @@ import (
 	"time"
 
 	"github.com/stillpage/stillpage/internal/control"
-	"github.com/stillpage/stillpage/internal/insight"
 	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/telemetry"
 	"github.com/stillpage/stillpage/internal/useragent"
 )
 
@@ -48,11 +47,8 @@ type Handler struct {
 	// Tokens are others that they may send. Nil: there are none.
 	Tokens Tokens
 
-	// Collector counts requests. Nil: they are not counted.
-	Collector *insight.Collector
-
-	// Log gets one line a request. Nil means slog.Default().
-	Log *slog.Logger
+	// Observer is told of each request. Nil: one that writes to slog.Default().
+	Observer *telemetry.Observer
 }
 
 // Tokens knows which tokens are good.
@@ -84,21 +80,30 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		plainApp := page.Rule.Failure.PlainApp || agent.Purpose == useragent.Preview
 		h.refuse(w, r, plainApp, err)
 	}
-	if err == nil || r.Context().Err() == nil {
-		h.count(page, agent, answer, err, time.Since(start))
-	}
-	h.log(r, agent, answer, err, time.Since(start))
+	h.observe(r, page, agent, answer, err, time.Since(start))
 }
 
-// count is for the owner's statistics. A client that has hung up is no refusal.
-func (h *Handler) count(page prerender.Page, agent useragent.Agent, a *prerender.Answer, err error, took time.Duration) {
-	r := insight.Request{Host: page.Site.Origin.Host, Agent: agent.Name, Purpose: string(agent.Purpose), Took: took}
-	if err != nil {
-		r.Cache, r.Reason = "refused", Reason(err)
-	} else {
-		r.Cache, r.Bytes = string(a.Source), int64(len(a.Gzip)) // nine of ten crawlers take it so
+// observe says what has become of a request. A client that has hung up is no refusal.
+func (h *Handler) observe(r *http.Request, page prerender.Page, agent useragent.Agent, a *prerender.Answer, err error, took time.Duration) {
+	o := telemetry.Request{
+		Method: r.Method, URI: r.RequestURI, Host: r.Header.Get(HostHeader), Site: page.Site.Origin.Host,
+		Agent: agent.Name, Purpose: string(agent.Purpose), Took: took, Err: err,
 	}
-	h.Collector.Request(r)
+	if err != nil {
+		refusal := refusalOf(err)
+		o.Cache, o.Status, o.Reason = "refused", refusal.status, refusal.reason
+		o.HungUp = r.Context().Err() != nil
+	} else {
+		o.Cache, o.Status, o.Bytes = string(a.Source), a.Status, int64(len(a.Gzip)) // nine of ten crawlers take it so
+		if a.Instead != nil {
+			o.Instead = Reason(a.Instead)
+		}
+	}
+	observer := h.Observer
+	if observer == nil {
+		observer = &telemetry.Observer{}
+	}
+	observer.Request(r.Context(), o)
 }
 
 // Reason is why there is no page, as in X-Stillpage-Reason.
@@ -330,25 +335,5 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, plainApp bool, 
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		fmt.Fprint(w, text)
-	}
-}
-
-func (h *Handler) log(r *http.Request, agent useragent.Agent, a *prerender.Answer, err error, took time.Duration) {
-	log := h.Log
-	if log == nil {
-		log = slog.Default()
-	}
-	attrs := []any{"method", r.Method, "uri", r.RequestURI, "agent", agent.Name, "ms", took.Milliseconds()}
-	if host := r.Header.Get(HostHeader); host != "" {
-		attrs = append(attrs, "host", host)
-	}
-	switch {
-	case err == nil:
-		log.InfoContext(r.Context(), "page", append(attrs, "status", a.Status, "cache", a.Source)...)
-	case r.Context().Err() != nil:
-		log.InfoContext(r.Context(), "client hung up", attrs...)
-	default:
-		refusal := refusalOf(err)
-		log.WarnContext(r.Context(), "refused", append(attrs, "status", refusal.status, "reason", refusal.reason, "err", err)...)
 	}
 }

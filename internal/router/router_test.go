@@ -17,6 +17,7 @@ import (
 	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/prerender"
 	"github.com/stillpage/stillpage/internal/router"
+	"github.com/stillpage/stillpage/internal/telemetry"
 )
 
 type answerer func(page prerender.Page) (*prerender.Answer, error)
@@ -57,7 +58,7 @@ func handler(t *testing.T, a answerer) *router.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &router.Handler{Sites: list, Service: a, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	return &router.Handler{Sites: list, Service: a, Observer: &telemetry.Observer{Log: slog.New(slog.DiscardHandler)}}
 }
 
 // get asks over a real connection: RequestURI must be what the wire says.

@@ -114,3 +114,19 @@ func (b *Bodies) explain(action, name string, err error) error {
 	}
 	return fmt.Errorf("%s of %s: %s%w", action, name, advice, err)
 }
+
+// Creator is what is used of S3 to create a bucket. *s3.Client has it.
+type Creator interface {
+	CreateBucket(context.Context, *s3.CreateBucketInput, ...func(*s3.Options)) (*s3.CreateBucketOutput, error)
+}
+
+// Create creates a bucket, for who runs Stillpage elsewhere than on AWS. One that is the
+// caller's already is left as it is.
+func Create(ctx context.Context, client Creator, bucket string) error {
+	_, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &bucket})
+	var mine *types.BucketAlreadyOwnedByYou
+	if err != nil && !errors.As(err, &mine) {
+		return fmt.Errorf("create bucket %s: %w", bucket, err)
+	}
+	return nil
+}

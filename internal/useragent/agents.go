@@ -126,7 +126,9 @@ var Agents = []Agent{
 	{"Arquivo", "arquivo-web-crawler", Archive},
 
 	// Monitoring and validators.
-	{"Stillpage warming", "still-warm/", Monitoring}, // package warm
+	{"Stillpage warming", "still-warm/", Monitoring},   // package warm
+	{"Stillpage probe", "still-probe/", Monitoring},    // package health
+	{"Stillpage load test", "still-load/", Monitoring}, // package load
 	{"W3C Validator", "w3c_validator", Monitoring},
 	{"UptimeRobot", "uptimerobot", Monitoring},
 	{"Pingdom", "pingdom", Monitoring},
