@@ -35,6 +35,7 @@ type process struct {
 	pipe      *pipe
 	tabs      pool
 	lastTab   atomic.Int64 // when a tab was last opened, in nanoseconds of Unix time
+	spent     atomic.Int64 // processor time when it was last looked at, in nanoseconds
 
 	// Of the renderer, under its lock.
 	users   int // renders that have it
@@ -81,7 +82,9 @@ func (p *process) processor() time.Duration {
 			sum += n
 		}
 	}
-	return time.Duration(sum) * (time.Second / ticks)
+	spent := time.Duration(sum) * (time.Second / ticks)
+	p.spent.Store(int64(spent))
+	return spent
 }
 
 // disk returns how many bytes its files have.

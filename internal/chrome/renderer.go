@@ -421,6 +421,7 @@ func (r *Renderer) startAnother() *starting {
 func (r *Renderer) start(s *starting, old *process) {
 	if old != nil && old.isLost() {
 		r.config.Log.Error("Chromium died; starting another", "pid", old.pid)
+		r.spent.Add(old.spent.Load())
 		old.stop()
 	}
 	p, err := startProcess(r.life, r.config.Binary, r.config.Egress.Addr(), r.config.Flags, r.config.Log)

@@ -9,6 +9,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -337,4 +340,22 @@ type namer struct{ name *string }
 func (n namer) Answer(_ context.Context, r prerender.Request) (*prerender.Answer, error) {
 	*n.name = r.Token
 	return page(r.Page)
+}
+
+// Whatever a request is refused for is a value of a metric's label.
+func TestReasonsAreInTheTableOfMetrics(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("refusals.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`Status\w+, "([a-z-]+)", `).FindAllStringSubmatch(string(source), -1)
+	if len(found) < 20 {
+		t.Fatalf("got %v", found)
+	}
+	for _, reason := range found {
+		if !slices.Contains(telemetry.Refusals.Values, reason[1]) {
+			t.Errorf("%s is missing in telemetry.Refusals", reason[1])
+		}
+	}
 }
