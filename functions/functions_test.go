@@ -327,6 +327,53 @@ func TestTableRefuses(t *testing.T) {
 	}
 }
 
+// More pages at once than are reserved are refused by Lambda itself, and come back later.
+func TestReservedConcurrency(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	type result struct {
+		status int
+		reason string
+	}
+	results := make(chan result, 3)
+	for i := range cap(results) {
+		go func() {
+			request, _ := http.NewRequest(http.MethodGet, fmt.Sprintf("%s/crash?slow=%d", a.front.URL, i), nil) // takes three seconds
+			request.Header.Set("User-Agent", agent)
+			response, err := http.DefaultTransport.RoundTrip(request)
+			if err != nil {
+				t.Error(err)
+				results <- result{}
+				return
+			}
+			response.Body.Close()
+			results <- result{response.StatusCode, response.Header.Get("X-Stillpage-Reason")}
+		}()
+	}
+	got := map[result]int{}
+	for range cap(results) {
+		got[<-results]++
+	}
+	if got[result{200, ""}] != 2 || got[result{503, "busy"}] != 1 {
+		t.Errorf("got %v, want two pages, as many as are reserved, and one refusal", got)
+	}
+}
+
+// What only the owner can mend is no reason to come back: bots get the app.
+func TestRenderFunctionForbidden(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.env = append(a.env, "STILLPAGE_RENDER_FUNCTION=arn:aws:lambda:us-east-1:123456789012:function:none:live")
+	a.deploy("router", 25*time.Second, 0)
+	response := a.want("/shop", 200, "", "<script>")
+	if got := response.Header.Get("X-Stillpage-Reason"); got != "renderer-missing" {
+		t.Errorf("got reason %q", got)
+	}
+	if log := a.lambda.Log("router"); !strings.Contains(log, "lambda:InvokeFunction") || !strings.Contains(log, "does not exist") {
+		t.Errorf("the log does not say what to mend: %s", log)
+	}
+}
+
 // What is no request is answered, and the environment lives on.
 func TestMalformedEvents(t *testing.T) {
 	t.Parallel()

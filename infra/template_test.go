@@ -362,7 +362,7 @@ func TestParameters(t *testing.T) {
 	t.Parallel()
 	groups := section(t, mainTemplate, "Metadata")
 	for name, text := range children(t, mainTemplate, "Parameters") {
-		constrained := strings.Contains(text, "AllowedPattern:") || strings.Contains(text, "MinValue:") || strings.Contains(text, "Type: Number")
+		constrained := strings.Contains(text, "AllowedPattern:") || strings.Contains(text, "AllowedValues:") || strings.Contains(text, "MinValue:") || strings.Contains(text, "Type: Number")
 		if !strings.Contains(text, "Description: ") || constrained && !strings.Contains(text, "ConstraintDescription: ") {
 			t.Errorf("%s does not say what it is, or what may be in it", name)
 		}

@@ -169,6 +169,36 @@ func TestManyFiles(t *testing.T) {
 	}
 }
 
+// A machine that is frozen between pages starts the next one with a Chromium that has filled
+// nothing.
+func TestManyFilesBeforeAFreeze(t *testing.T) {
+	r, tmp := own(t, loopback, 1, func(c *chrome.Config) { c.TidyFirst = true })
+	url := serve(t, map[string]http.HandlerFunc{"/": html("<p>page</p>")})
+	fill := func() string {
+		dirs, err := filepath.Glob(filepath.Join(tmp, "stillpage-*"))
+		if err != nil || len(dirs) != 1 {
+			t.Fatalf("Chromium's directory: %v, %v", dirs, err)
+		}
+		hole := filepath.Join(dirs[0], "hole")
+		if err := errors.Join(os.WriteFile(hole, nil, 0o600), os.Truncate(hole, 300<<20)); err != nil {
+			t.Fatal(err)
+		}
+		return dirs[0]
+	}
+	old := fill()
+	for range 2 {
+		if _, err := captureWith(t, r, url+"/", prerender.DefaultTimeout, chrome.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(old); err == nil {
+			t.Error("after its answer, the old one's files are still there")
+		}
+	}
+	if s := r.Stats(); s.Starts != 2 || s.Retired != 1 {
+		t.Errorf("got %+v, want one that was replaced", s)
+	}
+}
+
 // Killing any part of it costs a restart, and no page.
 func TestKilledBrowserIsReplaced(t *testing.T) {
 	r, tmp := own(t, loopback, 4)

@@ -133,7 +133,7 @@ func (r *Renderer) tab(ctx context.Context, p *process, kind tabKind) (*tab, err
 			return nil, deadlineIs(prerender.ErrRenderTimeout, err)
 		}
 		if late && !p.isLost() {
-			r.config.Log.Error("Chromium opens no tab; killing it", "pid", p.pid, "after", tabTimeout)
+			r.config.Log.ErrorContext(ctx, "Chromium opens no tab; killing it", "pid", p.pid, "after", tabTimeout)
 			p.stop()
 		}
 		return nil, fmt.Errorf("%w: %w", prerender.ErrRendererDown, err)

@@ -356,7 +356,7 @@ func (r *Renderer) acquire(ctx context.Context) (*process, error) {
 			p.used = now
 			r.mu.Unlock()
 			if (idle > r.config.LongIdle || idle < 0) && !p.answers(ctx) {
-				r.config.Log.Error("Chromium does not answer after a pause; killing it", "pid", p.pid, "idle", idle)
+				r.config.Log.ErrorContext(ctx, "Chromium does not answer after a pause; killing it", "pid", p.pid, "idle", idle)
 				p.stop()
 				r.mu.Lock()
 				p.users--
@@ -399,12 +399,24 @@ func (r *Renderer) release(p *process, used *tab, healthy bool) {
 		return
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if p != r.process || r.starting != nil || r.closed || p.isLost() {
+		r.mu.Unlock()
 		return
 	}
 	r.config.Log.Info("Chromium is replaced", "pid", p.pid, "renders", renders, "tooLarge", tooLarge)
+	now := r.config.TidyFirst && p.users == 0
+	if now {
+		// The machine is about to be frozen, and what is started beside is not ready then: the
+		// next page would have the old one, and the disk that it has filled.
+		r.process = nil
+		r.stats.Retired++
+		r.retired = append(r.retired, p)
+	}
 	r.startAnother()
+	r.mu.Unlock()
+	if now {
+		r.bury(p)
+	}
 }
 
 // startAnother has a Chromium started in the place of r.process, unless that is

@@ -10,7 +10,7 @@
 //	              body, or object, its name in Bodies; site and place, by which the
 //	              index of this name lists it, and listed, all that it holds beside
 //	lease#<hash>  key, owner, until (ms), for (ms), mark, fence
-//	limit#<hash>  full (µs): when a bucket of Take will be full again
+//	limit#<hash>  full (µs): when a bucket of Take will be full again; by: who took of it last
 //
 // where hash is the key's SHA-256: keys are longer than DynamoDB's 2,048 bytes.
 package dynamo

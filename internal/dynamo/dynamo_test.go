@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 
+	"github.com/stillpage/stillpage/internal/awsclients"
 	"github.com/stillpage/stillpage/internal/awstest"
 	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/dynamo"
@@ -132,10 +138,12 @@ func TestRefused(t *testing.T) {
 		err  error
 		want string
 	}{
-		"throttled": {&types.ProvisionedThroughputExceededException{Message: aws.String("too much")}, "throttled; raise its OnDemandThroughput"},
-		"capped":    {&types.ThrottlingException{Message: aws.String("too much")}, "throttled; raise its OnDemandThroughput"},
-		"limited":   {&types.RequestLimitExceeded{Message: aws.String("too much")}, "throttled; raise its OnDemandThroughput"},
-		"denied":    {&smithy.GenericAPIError{Code: "AccessDeniedException", Message: "no"}, "on table pages to this function's role"},
+		"throttled": {&types.ProvisionedThroughputExceededException{Message: aws.String("too much")}, "throttled; if it is at its cap, raise TableReads"},
+		"capped":    {&types.ThrottlingException{Message: aws.String("too much")}, "throttled; if it is at its cap, raise TableReads"},
+		"limited":   {&types.RequestLimitExceeded{Message: aws.String("too much")}, "throttled; if it is at its cap, raise TableReads"},
+		"cancelled": {&types.TransactionCanceledException{CancellationReasons: []types.CancellationReason{{Code: aws.String("None")}, {Code: aws.String("ThrottlingError")}}},
+			"throttled; if it is at its cap"},
+		"denied": {&smithy.GenericAPIError{Code: "AccessDeniedException", Message: "no"}, "on table pages to this function's role"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -152,6 +160,9 @@ func TestRefused(t *testing.T) {
 				"dynamodb:BatchWriteItem": s.Delete(t.Context(), "k"), "dynamodb:TransactWriteItems": records.Write(t.Context(), write, write),
 			} {
 				wantText(t, err, strings.TrimSpace(action), "table pages", tt.want)
+				if what == "denied" && strings.Contains(err.Error(), "allow dynamodb:Transact") {
+					t.Errorf("roles grant no transactions: %v", err)
+				}
 				for _, wrong := range []error{prerender.ErrNotFound, prerender.ErrLeased, prerender.ErrSuperseded, control.ErrConflict} {
 					if errors.Is(err, wrong) {
 						t.Errorf("%s: %v is taken for %v", action, err, wrong)
@@ -269,6 +280,12 @@ func TestRetriesMeetTheirOwnSuccess(t *testing.T) {
 	if err := s.Release(t.Context(), lease); err != nil {
 		t.Errorf("Release: %v", err)
 	}
+	for n := range 5 {
+		wait, err := s.Take(t.Context(), "bucket", prerender.Rate{PerMinute: 1, Burst: 4})
+		if err != nil || (wait > 0) != (n == 4) {
+			t.Errorf("Take %d of 4: wait %v, %v", n+1, wait, err)
+		}
+	}
 }
 
 // twice does all writes twice and returns what came of the second.
@@ -343,5 +360,68 @@ func TestTwoHundredWantOneLease(t *testing.T) {
 	all.Wait()
 	if won.Load() != 1 || lost.Load() != 199 {
 		t.Errorf("got %d winners and %d losers, want 1 and 199", won.Load(), lost.Load())
+	}
+}
+
+// More pages than one query returns.
+func TestListGoesOn(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	const pages = 700
+	site := prerender.Origin{Scheme: "https", Host: "a.example"}
+	var all sync.WaitGroup
+	for worker := range 8 {
+		all.Go(func() {
+			for n := worker; n < pages; n += 8 {
+				if err := s.Put(t.Context(), prerender.Key(fmt.Sprintf("https://a.example/%04d desktop", n)), storetest.Snapshot("x", 10)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	var last prerender.Key
+	n := 0
+	err := s.List(t.Context(), site, "", func(l prerender.Listed) bool {
+		if l.Key <= last {
+			t.Errorf("%s comes after %s", l.Key, last)
+		}
+		last = l.Key
+		n++
+		return true
+	})
+	if err != nil || n != pages {
+		t.Errorf("got %d pages, %v, want %d", n, err, pages)
+	}
+}
+
+// What DynamoDB refuses for a moment is tried again by the functions' client.
+func TestThrottledForAMoment(t *testing.T) {
+	real, err := url.Parse(awstest.DynamoDBEndpoint(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := awstest.Table(t)
+	var asked atomic.Int32
+	way := httputil.NewSingleHostReverseProxy(real)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) <= 2 {
+			w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+			w.WriteHeader(http.StatusBadRequest)
+			io.WriteString(w, `{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"Rate exceeded"}`)
+			return
+		}
+		way.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	for name, value := range map[string]string{"AWS_REGION": awstest.Region, "AWS_ACCESS_KEY_ID": awstest.AccessKey, "AWS_SECRET_ACCESS_KEY": awstest.SecretKey, "AWS_ENDPOINT_URL_DYNAMODB": server.URL} {
+		t.Setenv(name, value)
+	}
+	s := &dynamo.Store{Client: awsclients.DynamoDB(), Table: pages}
+	if err := s.Put(t.Context(), "k", storetest.Snapshot("a", 10)); err != nil {
+		t.Fatal(err)
+	}
+	if n := asked.Load(); n != 3 {
+		t.Errorf("asked %d times, want 3", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ func (s *Store) Take(ctx context.Context, name string, r prerender.Rate) (time.D
 	latest := now + r.Room().Microseconds()
 	for range 3 { // others may fill and empty it between two writes
 		// In use: there is room for one more.
-		full, err := s.takeIf(ctx, name, "#full > :now AND #full <= :latest", "SET #full = #full + :interval, expires = :expires", now, latest, interval)
+		full, err := s.takeIf(ctx, name, "#full > :now AND #full <= :latest AND #by <> :by", "SET #full = #full + :interval, #by = :by, expires = :expires", now, latest, interval)
 		if err == nil || !errors.Is(err, errFull) {
 			return 0, err
 		}
@@ -33,7 +34,7 @@ func (s *Store) Take(ctx context.Context, name string, r prerender.Rate) (time.D
 			return time.Duration(full-latest) * time.Microsecond, nil
 		}
 		// Not in use: it was full.
-		full, err = s.takeIf(ctx, name, "attribute_not_exists(pk) OR #full <= :now", "SET #full = :now + :interval, expires = :expires", now, latest, interval)
+		full, err = s.takeIf(ctx, name, "attribute_not_exists(pk) OR #full <= :now AND #by <> :by", "SET #full = :now + :interval, #by = :by, expires = :expires", now, latest, interval)
 		if err == nil || !errors.Is(err, errFull) {
 			return 0, err
 		}
@@ -67,8 +68,9 @@ func (s *Store) Enter(ctx context.Context, name string, places int, d time.Durat
 var errFull = errors.New("no room")
 
 func (s *Store) takeIf(ctx context.Context, name, condition, update string, now, latest, interval int64) (full int64, err error) {
+	by := strconv.FormatUint(rand.Uint64(), 36) // of this one attempt
 	values := map[string]types.AttributeValue{
-		":now": number(now), ":interval": number(interval),
+		":by": text(by), ":now": number(now), ":interval": number(interval),
 		":expires": number(time.UnixMicro(latest).Add(limitKept).Unix()),
 	}
 	if strings.Contains(condition, ":latest") { // what is not used is an error
@@ -76,10 +78,13 @@ func (s *Store) takeIf(ctx context.Context, name, condition, update string, now,
 	}
 	_, err = s.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &s.Table, Key: itemKey("limit", prerender.Key(name)), ConditionExpression: &condition, UpdateExpression: aws.String(update),
-		ExpressionAttributeNames: map[string]string{"#full": "full"}, ExpressionAttributeValues: values,
+		ExpressionAttributeNames: map[string]string{"#full": "full", "#by": "by"}, ExpressionAttributeValues: values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
 	var failed *types.ConditionalCheckFailedException
+	if errors.As(err, &failed) && textOf(failed.Item["by"]) == by {
+		return 0, nil // the SDK has tried again, and met its own success
+	}
 	if errors.As(err, &failed) {
 		return numberOf(failed.Item["full"]), fmt.Errorf("limit %q: %w", name, errFull)
 	}

@@ -34,6 +34,7 @@ func newEdge(t *testing.T) http.Handler {
 			w.Header().Set("Origin-Name", name)
 			w.Header().Set("Got-Variant", strings.Join(r.Header.Values("X-Stillpage-Variant"), "|"))
 			w.Header().Set("Got-Host", strings.Join(r.Header.Values("X-Stillpage-Host"), "|"))
+			w.Header().Set("Got-Client", strings.Join(r.Header.Values("X-Stillpage-Client"), "|"))
 			w.Header().Set("Got-Uri", r.RequestURI)
 			w.Header().Set("Got-Accept", strings.Join(r.Header.Values("Accept"), "|"))
 		}
@@ -287,4 +288,21 @@ func nodeKinds(v reflect.Value, kinds map[string]bool, seen map[any]bool) map[st
 		}
 	}
 	return kinds
+}
+
+// Limits are counted by who CloudFront says has asked, not by who a client says it is.
+func TestClientCannotBeMadeUp(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t)
+	for _, agent := range []string{"GPTBot/1.2", chromeUA} {
+		r := httptest.NewRequest("GET", "http://site.example/", nil)
+		r.RemoteAddr = "203.0.113.7:4711"
+		r.Header.Set("User-Agent", agent)
+		r.Header["X-Stillpage-Client"] = []string{"198.51.100.1", "198.51.100.2"}
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, r)
+		if got := w.Header().Get("Got-Client"); strings.Contains(got, "198.51.100") || agent != chromeUA && got != "203.0.113.7" {
+			t.Errorf("%s: the origin was told of client %q", agent, got)
+		}
+	}
 }

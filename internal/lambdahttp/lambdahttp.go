@@ -102,6 +102,9 @@ func safe(handler http.Handler, log *slog.Logger) http.Handler {
 		defer func() {
 			if p := recover(); p != nil {
 				log.ErrorContext(r.Context(), "handler panicked", "panic", p, "stack", string(debug.Stack()))
+				if written, ok := w.(*answer); ok {
+					*written = answer{header: http.Header{"Cache-Control": {"no-store"}}} // half a page is none
+				}
 				http.Error(w, "internal error", http.StatusInternalServerError)
 			}
 		}()

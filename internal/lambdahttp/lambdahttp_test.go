@@ -106,15 +106,36 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// What was written before is not sent.
+func TestPanicInTheMiddle(t *testing.T) {
+	t.Parallel()
+	response := call(t, read(t, "function-url.json"), nil, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		w.Header().Set("Content-Encoding", "gzip")
+		w.WriteHeader(http.StatusOK)
+		io.WriteString(w, "half a page")
+		panic("oh no")
+	})
+	if response.StatusCode != 500 || strings.Contains(response.Body, "half") || response.Headers["Cache-Control"] != "no-store" || response.Headers["Content-Encoding"] != "" {
+		t.Errorf("got %+v", response)
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	t.Parallel()
 	for _, event := range []string{
 		``, `null`, `[]`, `{}`, `{"version":"2.0"}`, `{"requestContext":{"http":{"method":"GET\n"}},"rawPath":"/"}`,
 		`{"requestContext":{"http":{"method":"GET"}},"rawPath":"/%zz"}`, `{"requestContext":{"http":{"method":"POST"}},"rawPath":"/","isBase64Encoded":true,"body":"!"}`,
 	} {
-		response := call(t, []byte(event), nil, func(http.ResponseWriter, *http.Request) { t.Errorf("%s was served", event) })
-		if response.StatusCode != 400 {
-			t.Errorf("%s: got %d, want 400", event, response.StatusCode)
+		var log bytes.Buffer
+		handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Errorf("%s was served", event) })
+		response, err := lambdahttp.Serve(handler, nil, slog.New(slog.NewJSONHandler(&log, nil)))(t.Context(), []byte(event))
+		if err != nil || response.StatusCode != 400 {
+			t.Errorf("%s: got %d, %v, want 400", event, response.StatusCode, err)
+		}
+		var line struct{ Level, Event string }
+		if err := json.Unmarshal(log.Bytes(), &line); err != nil || line.Level != "ERROR" || line.Event != event {
+			t.Errorf("%s: the log has %s", event, &log)
 		}
 	}
 }

@@ -213,9 +213,9 @@ func (m *Maker) explain(page prerender.Page, err error) error {
 	case errors.As(err, &throttled):
 		return fmt.Errorf("render %s: lambda:InvokeFunction on %s is throttled (%s), its concurrency is in use: %w", page.URL, m.Function, throttled.Reason, prerender.ErrBusy)
 	case errors.As(err, &missing):
-		return fmt.Errorf("render %s: function %s does not exist: %w: %w", page.URL, m.Function, prerender.ErrRendererDown, err)
+		return fmt.Errorf("render %s: lambda:InvokeFunction: function %s does not exist: %w: %w", page.URL, m.Function, prerender.ErrNoRenderer, err)
 	case errors.As(err, &api) && api.ErrorCode() == "AccessDeniedException":
-		return fmt.Errorf("render %s: allow lambda:InvokeFunction on %s to this function's role: %w: %w", page.URL, m.Function, prerender.ErrRendererDown, err)
+		return fmt.Errorf("render %s: allow lambda:InvokeFunction on %s to this function's role: %w: %w", page.URL, m.Function, prerender.ErrNoRenderer, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("render %s: %w: %w", page.URL, prerender.ErrRenderTimeout, err)
 	default:
@@ -280,7 +280,7 @@ func (w *Worker) Serve(ctx context.Context, event json.RawMessage) (any, error) 
 		if err != nil {
 			return fault(err), nil
 		}
-		return answer{Report: r}, nil
+		return newReport(r), nil
 	}
 	snap, phases, err := w.Maker.Make(ctx, page, order.Fence)
 	if err != nil {
@@ -296,6 +296,17 @@ func fault(err error) answer {
 		}
 	}
 	return answer{Fault: "renderer-down", Text: err.Error()}
+}
+
+// maxReport is as much as fits, with room for what JSON adds.
+const maxReport = 5_500_000
+
+func newReport(r *report.Report) answer {
+	if text, err := json.Marshal(r); err != nil || len(text) > maxReport {
+		return fault(fmt.Errorf("the page and its pictures are too large to be handed over (%d bytes of at most %d); compare it by `stillpage render --report`: %w",
+			len(text), maxReport, prerender.ErrContentRefused))
+	}
+	return answer{Report: r}
 }
 
 func newAnswer(s *prerender.Snapshot, phases []prerender.Phase) answer {

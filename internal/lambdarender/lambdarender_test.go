@@ -177,8 +177,8 @@ func TestLambdaInTrouble(t *testing.T) {
 		text string
 	}{
 		"throttled":  {lambdaSays{err: &types.TooManyRequestsException{Reason: types.ThrottleReasonReservedFunctionConcurrentInvocationLimitExceeded}}, prerender.ErrBusy, "ReservedFunctionConcurrent"},
-		"missing":    {lambdaSays{err: &types.ResourceNotFoundException{}}, prerender.ErrRendererDown, "render does not exist"},
-		"denied":     {lambdaSays{err: &smithy.GenericAPIError{Code: "AccessDeniedException"}}, prerender.ErrRendererDown, "allow lambda:InvokeFunction on render"},
+		"missing":    {lambdaSays{err: &types.ResourceNotFoundException{}}, prerender.ErrNoRenderer, "render does not exist"},
+		"denied":     {lambdaSays{err: &smithy.GenericAPIError{Code: "AccessDeniedException"}}, prerender.ErrNoRenderer, "allow lambda:InvokeFunction on render"},
 		"too late":   {lambdaSays{err: context.DeadlineExceeded}, prerender.ErrRenderTimeout, ""},
 		"no network": {lambdaSays{err: errors.New("connection refused")}, prerender.ErrRendererDown, "connection refused"},
 		"timed out":  {failed(`{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: x Error: Task timed out after 30.00 seconds"}`), prerender.ErrRenderTimeout, "30.00"},

@@ -57,6 +57,10 @@ var (
 	// ErrRendererDown: the browser cannot be started or died twice over a page.
 	ErrRendererDown = errors.New("renderer unavailable")
 
+	// ErrNoRenderer: there is no renderer, or this program may not use it. It will be so
+	// until somebody mends it.
+	ErrNoRenderer = errors.New("renderer missing or forbidden")
+
 	// ErrStopping: the service is shutting down.
 	ErrStopping = errors.New("service is stopping")
 )

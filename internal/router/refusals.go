@@ -66,6 +66,7 @@ var refusals = []refusal{
 	{prerender.ErrNotAdmitted, http.StatusServiceUnavailable, "not-admitted", time.Minute},
 	{prerender.ErrBusy, http.StatusServiceUnavailable, "busy", 10 * time.Second},
 	{prerender.ErrStopping, http.StatusServiceUnavailable, "stopping", 10 * time.Second},
+	{prerender.ErrNoRenderer, http.StatusBadGateway, "renderer-missing", 0},
 	{prerender.ErrRendererDown, http.StatusServiceUnavailable, "renderer-unavailable", 30 * time.Second},
 }
 

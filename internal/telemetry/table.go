@@ -63,7 +63,7 @@ var (
 // they are all here).
 var reasons = []string{
 	"address-refused", "agent-refused", "busy", "content-refused", "internal-error", "limited", "loop", "method-not-allowed", "not-admitted",
-	"origin-error", "origin-timeout", "origin-unreachable", "plain-app", "render-timeout", "renderer-unavailable", "site-unknown",
+	"origin-error", "origin-timeout", "origin-unreachable", "plain-app", "render-timeout", "renderer-missing", "renderer-unavailable", "site-unknown",
 	"sites-unavailable", "stopping", "token-invalid", "token-missing", "unfinished", "url-invalid",
 }
 
