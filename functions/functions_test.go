@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "stillpage-functions-")
 	if err == nil {
 		binaries = dir
-		for _, name := range []string{"router", "render", "admin"} {
+		for _, name := range []string{"router", "render", "admin", "check"} {
 			build := exec.Command("go", "build", "-tags", "lambda.norpc", "-o", filepath.Join(dir, name), "./"+name)
 			build.Env = append(os.Environ(), "CGO_ENABLED=0")
 			if out, failed := build.CombinedOutput(); failed != nil {

@@ -34,7 +34,7 @@ func TestRolesGrantWhatFunctionsCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for function, role := range map[string]string{"router": "RouterRole", "render": "RenderRole", "admin": "AdminRole"} {
+	for function, role := range map[string]string{"router": "RouterRole", "render": "RenderRole", "admin": "AdminRole", "check": "CheckRole"} {
 		needed := map[string]bool{}
 		for _, call := range calls(t, filepath.Join(binaries, function)) {
 			actions, ok := unusual[call]

@@ -207,15 +207,6 @@ func (c *queries) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*d
 	return &dynamodb.QueryOutput{}, nil
 }
 
-// What a metric counts is what the log says.
-func TestMetricFilter(t *testing.T) {
-	t.Parallel()
-	pattern := fmt.Sprint(value(t, mainTemplate, "Resources", "PagesNotAdmitted", "Properties", "FilterPattern"))
-	if want := fmt.Sprintf("{ $.msg = %q }", prerender.LogNotAdmitted); !strings.Contains(pattern, want) {
-		t.Errorf("got %s, want %s", pattern, want)
-	}
-}
-
 func TestTableIsThatOfPackageDynamo(t *testing.T) {
 	t.Parallel()
 	client := &item{}
@@ -382,6 +373,8 @@ func TestParameters(t *testing.T) {
 		"ExistingDistributionId": {[]string{"", "E1ABCDEFGHIJKL"}, []string{"d111111abcdef8.cloudfront.net", "e1abcdefghijkl", "1234"}},
 		"ExistingOriginId":       {[]string{"", "app", "my origin-1", "S3/x.y:z"}, []string{"it's", "a\nb", "${x}"}},
 		"AlarmEmail":             {[]string{"", "ops@example.com"}, []string{"ops", "ops@example", "a b@example.com"}},
+		"AlarmTopicArn":          {[]string{"", "arn:aws:sns:eu-central-1:123456789012:ops"}, []string{"ops", "arn:aws:sqs:eu-central-1:123456789012:ops"}},
+		"ProbePath":              {[]string{"", "/", "/shop?a=1"}, []string{"shop", "https://www.example.com/", `/"`, "/a b"}},
 		"JwtIssuer":              {[]string{"", "https://idp.example/realm"}, []string{"http://idp.example", "idp.example", "https://a b"}},
 		"JwtClaim":               {[]string{"groups", "cognito:groups", "https://idp.example/roles"}, []string{"", "a b", "a,b"}},
 		"Access": {[]string{"", "arn:aws:sts::123456789012:assumed-role/ops/*=admin", "shop=operator@a.example+b.example:8443, eve=viewer", "cn=a=admin"},
@@ -408,9 +401,9 @@ func TestParameters(t *testing.T) {
 func TestParametersPublishVersions(t *testing.T) {
 	t.Parallel()
 	for function, want := range map[string][]string{
-		"Router": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "IntegrationTokenNumber"},
-		"Render": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "RenderMemory"},
-		"Admin":  {"SiteDomains", "FreshHours", "StaleHours", "WarmHours", "WarmSitemap", "LogLevel", "AccessNumber", "RenderMemory"},
+		"Router": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "IntegrationTokenNumber", "Metrics"},
+		"Render": {"SiteDomains", "FreshHours", "StaleHours", "LogLevel", "RenderMemory", "Metrics"},
+		"Admin":  {"SiteDomains", "FreshHours", "StaleHours", "WarmHours", "WarmSitemap", "LogLevel", "AccessNumber", "RenderMemory", "Metrics"},
 	} {
 		description := value(t, mainTemplate, "Resources", function, "Properties", "VersionDescription")
 		wantText(t, description, want...)

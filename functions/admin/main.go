@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -55,14 +54,17 @@ func main() {
 	a := newAdministration(cfg, metrics, log)
 	serve := lambdahttp.Serve(a.api().Handler(), nil, log)
 	handle := telemetry.Measured(function, func(ctx context.Context, event json.RawMessage) (any, error) {
-		var schedule struct{ Warm, Merge, Probe bool } // the Inputs of template.yaml's schedules
+		var schedule struct { // the Inputs of template.yaml's schedules
+			Warm, Merge bool
+			Probe       string // URL
+		}
 		switch err := json.Unmarshal(event, &schedule); {
 		case err == nil && schedule.Warm:
 			return nil, a.warm(ctx)
 		case err == nil && schedule.Merge:
 			return nil, a.merge(ctx)
-		case err == nil && schedule.Probe:
-			a.probe(ctx)
+		case err == nil && schedule.Probe != "":
+			a.probe(ctx, schedule.Probe)
 			return nil, nil
 		}
 		return serve(ctx, event)
@@ -217,15 +219,9 @@ func (a *administration) merge(ctx context.Context) error {
 	return errors.Join(err, insight.MergeAll(ctx, a.records, sites, time.Now()))
 }
 
-// probe asks for pages as a bot does. What comes of it is a metric, on which there is an alarm.
-func (a *administration) probe(ctx context.Context) {
-	var all sync.WaitGroup
-	for _, page := range a.cfg.Probes {
-		all.Go(func() {
-			if err := health.Probe(ctx, http.DefaultClient, page, a.metrics); err != nil {
-				a.log.ErrorContext(ctx, "a bot does not get its page", "err", err)
-			}
-		})
+// probe asks for a page as a bot does. What comes of it is a metric, on which there is an alarm.
+func (a *administration) probe(ctx context.Context, page string) {
+	if err := health.Probe(ctx, http.DefaultClient, page, a.metrics); err != nil {
+		a.log.ErrorContext(ctx, "a bot does not get its page", "err", err)
 	}
-	all.Wait()
 }

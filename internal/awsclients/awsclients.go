@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/codedeploy"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -63,6 +64,11 @@ func S3() *s3.Client {
 // SQS returns a client.
 func SQS() *sqs.Client {
 	return sqs.NewFromConfig(config(), func(o *sqs.Options) { o.BaseEndpoint = endpoint("SQS") })
+}
+
+// CodeDeploy returns a client.
+func CodeDeploy() *codedeploy.Client {
+	return codedeploy.NewFromConfig(config(), func(o *codedeploy.Options) { o.BaseEndpoint = endpoint("CODEDEPLOY") })
 }
 
 // Lambda returns a client that does not try again: a throttled render is to be

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,8 +38,9 @@ type Function struct {
 	RenderMB int // the render function's memory
 	MemoryMB int // this function's
 
-	Metrics string   // CloudWatch's namespace; empty: none are written
-	Probes  []string // pages that are asked for once a minute, as a bot does
+	Metrics string // CloudWatch's namespace; empty: none are written
+
+	Check, CheckVersion string // the function and its version that a deployment tries
 
 	Sitemaps  []string      // whose pages are made unasked
 	WarmEvery time.Duration // 0: the default
@@ -69,7 +72,8 @@ func functionVariables(f *Function) map[string]func(string) error {
 		"STILLPAGE_LOGIN_DOMAIN":    text(&f.LoginDomain),
 		"STILLPAGE_RENDER_MB":       number(&f.RenderMB),
 		"STILLPAGE_METRICS":         text(&f.Metrics),
-		"STILLPAGE_PROBE":           each(setURL(&f.Probes)),
+		"STILLPAGE_CHECK":           text(&f.Check),
+		"STILLPAGE_CHECK_VERSION":   text(&f.CheckVersion),
 		"STILLPAGE_EGRESS_ALLOW":    each(f.addEgressAllow),
 		"STILLPAGE_WARM_EVERY":      setInterval(&f.WarmEvery),
 		"STILLPAGE_WARM_SITEMAP":    each(setURL(&f.Sitemaps)),
@@ -107,6 +111,14 @@ func ParseFunction(getenv func(string) string, needed ...string) (Function, erro
 		f.Sites[host] = site
 	}
 	return f, errors.Join(errs...)
+}
+
+// FirstSite is the origin of the first of Sites, by host.
+func (f Function) FirstSite() prerender.Origin {
+	if len(f.Sites) == 0 {
+		return prerender.Origin{}
+	}
+	return f.Sites[slices.Min(slices.Collect(maps.Keys(f.Sites)))].Origin
 }
 
 // each reads a list that is separated by commas.

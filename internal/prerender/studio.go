@@ -98,12 +98,8 @@ func (s *Studio) good(ctx context.Context, page Page) (*Snapshot, error) {
 	return old, err
 }
 
-// LogNotAdmitted is the message of a line in the log that a metric counts
-// (template.yaml).
-const LogNotAdmitted = "page not admitted; the stored one stays"
-
 func (s *Studio) refuse(ctx context.Context, page Page, why string) error {
-	s.log().WarnContext(ctx, LogNotAdmitted, "key", page.Key, "why", why)
+	s.log().WarnContext(ctx, "page not admitted; the stored one stays", "key", page.Key, "why", why)
 	return fmt.Errorf("render %s: %s: %w", page.URL, why, ErrNotAdmitted)
 }
 
