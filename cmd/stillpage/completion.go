@@ -25,6 +25,7 @@ func words() map[string][]string {
 	}
 	for name, options := range map[string][]config.Option{
 		"serve": new(config.Serve).ServeOptions(), "render": new(config.Render).RenderOptions(), "warm": new(config.Warm).WarmOptions(),
+		"load": new(config.Load).LoadOptions(),
 	} {
 		add("", name)
 		flags(name, options)

@@ -55,6 +55,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		err = render(ctx, args, getenv, stdout, stderr)
 	case "warm":
 		err = warmUp(ctx, args, getenv, stdout, stderr)
+	case "load":
+		err = loadTest(ctx, args, getenv, stdout, stderr)
 	case "completion":
 		err = completion(args, stdout)
 	case "version", "--version":
@@ -106,6 +108,9 @@ func helpOf(w io.Writer, name string) {
 	case "warm":
 		fmt.Fprint(w, "stillpage warm asks for a site's pages as a bot does. With an ORIGIN, an installation renders them unasked: stillpage warm ORIGIN --help.\n\n")
 		config.Usage(w, new(config.Warm).WarmOptions())
+	case "load":
+		fmt.Fprint(w, "stillpage load [URL…] asks for pages as crawlers do, at times that do not depend on the answers, and measures what they wait.\n\n")
+		config.Usage(w, new(config.Load).LoadOptions())
 	default:
 		help(w)
 	}
@@ -117,6 +122,7 @@ func help(w io.Writer) {
   stillpage serve        run everything on this machine
   stillpage render URL   print one page as a crawler would get it
   stillpage warm         ask for a site's pages, so that they are there when bots come
+  stillpage load URL…    measure what bots wait when many come
   stillpage completion bash|zsh|fish
   stillpage version
   stillpage help
@@ -141,4 +147,6 @@ Flags of serve, and the variables that set them too:
 	config.Usage(w, new(config.Render).RenderOptions())
 	fmt.Fprint(w, "\nFlags of warm:\n\n")
 	config.Usage(w, new(config.Warm).WarmOptions())
+	fmt.Fprint(w, "\nFlags of load:\n\n")
+	config.Usage(w, new(config.Load).LoadOptions())
 }

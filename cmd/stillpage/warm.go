@@ -26,7 +26,7 @@ func warmUp(ctx context.Context, args []string, getenv func(string) string, stdo
 	if err != nil {
 		return usageError{err}
 	}
-	pages, unread := pagesOf(ctx, cfg)
+	pages, unread := pagesOf(ctx, cfg.Sitemaps, cfg.Lists)
 	if unread != nil {
 		fmt.Fprintf(stderr, "%v\n", unread)
 	}
@@ -73,7 +73,7 @@ func warmUp(ctx context.Context, args []string, getenv func(string) string, stdo
 
 // pagesOf reads all sitemaps and lists. What could be read is returned with the
 // error of what could not.
-func pagesOf(ctx context.Context, cfg config.Warm) ([]warm.Page, error) {
+func pagesOf(ctx context.Context, sitemaps, lists []string) ([]warm.Page, error) {
 	var pages []warm.Page
 	found := func(e sitemap.Entry) bool {
 		pages = append(pages, warm.Page{URL: e.URL, LastMod: e.LastMod})
@@ -81,10 +81,10 @@ func pagesOf(ctx context.Context, cfg config.Warm) ([]warm.Page, error) {
 	}
 	var errs []error
 	client := &http.Client{Timeout: sitemap.Timeout}
-	for _, address := range cfg.Sitemaps {
+	for _, address := range sitemaps {
 		errs = append(errs, sitemap.Read(ctx, client, address, found))
 	}
-	for _, name := range cfg.Lists {
+	for _, name := range lists {
 		file, err := os.Open(name)
 		if err == nil {
 			err = sitemap.Parse(file, found, func(nested string) {

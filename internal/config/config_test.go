@@ -112,6 +112,7 @@ func TestDocumentation(t *testing.T) {
 		"serve":   new(config.Serve).ServeOptions(),
 		"render":  new(config.Render).RenderOptions(),
 		"warm":    new(config.Warm).WarmOptions(),
+		"load":    new(config.Load).LoadOptions(),
 		"operate": new(config.Operate).AllOptions(),
 	} {
 		var table strings.Builder
