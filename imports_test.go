@@ -86,7 +86,8 @@ var rules = map[string]rule{
 	"internal/report":      {},
 	"internal/adminclient": {external: []string{"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/config"}},
 	"internal/edge":        {internal: []string{"infra/edge"}, external: []string{"github.com/grafana/sobek"}},
-	"internal/config":      {internal: []string{"internal/control", "internal/load", "internal/prerender"}},
+	"internal/config":      {internal: []string{"internal/control", "internal/load", "internal/prerender", "internal/replay"}},
+	"internal/replay":      {},
 	"internal/load":        {external: []string{"github.com/HdrHistogram/hdrhistogram-go"}},
 
 	// Its oracle drives Chromium by itself, to be another program than the one compared.
@@ -98,7 +99,7 @@ var rules = map[string]rule{
 	"cmd/stillpage": {external: []string{"github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service/dynamodb", "github.com/aws/aws-sdk-go-v2/service/s3",
 		"go.yaml.in/yaml/v3", "golang.org/x/sys", "golang.org/x/term"}, internal: []string{
 		"internal/admin", "internal/adminclient", "internal/boltstore", "internal/chrome", "internal/config", "internal/control", "internal/demo", "internal/dynamo", "internal/edge",
-		"internal/egress", "internal/health", "internal/insight", "internal/inspect", "internal/load", "internal/localqueue", "internal/prerender", "internal/report", "internal/router",
+		"internal/egress", "internal/health", "internal/insight", "internal/inspect", "internal/load", "internal/localqueue", "internal/prerender", "internal/replay", "internal/report", "internal/router",
 		"internal/s3store", "internal/sitemap", "internal/telemetry", "internal/warm",
 	}},
 }

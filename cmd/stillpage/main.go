@@ -57,6 +57,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		err = warmUp(ctx, args, getenv, stdout, stderr)
 	case "load":
 		err = loadTest(ctx, args, getenv, stdout, stderr)
+	case "record":
+		err = record(ctx, args, getenv, stdout, stderr)
+	case "mock":
+		err = mock(ctx, args, getenv, stdout, stderr)
 	case "completion":
 		err = completion(args, stdout)
 	case "version", "--version":
@@ -111,6 +115,12 @@ func helpOf(w io.Writer, name string) {
 	case "load":
 		fmt.Fprint(w, "stillpage load [URL…] asks for pages as crawlers do, at times that do not depend on the answers, and measures what they wait.\n\n")
 		config.Usage(w, new(config.Load).LoadOptions())
+	case "record":
+		fmt.Fprint(w, "stillpage record passes requests on, and writes down what is answered, for stillpage mock.\n\n")
+		config.Usage(w, new(config.Record).RecordOptions())
+	case "mock":
+		fmt.Fprint(w, "stillpage mock answers from a recording of stillpage record, so that a load test asks nobody's real API.\n\n")
+		config.Usage(w, new(config.Mock).MockOptions())
 	default:
 		help(w)
 	}
@@ -123,6 +133,8 @@ func help(w io.Writer) {
   stillpage render URL   print one page as a crawler would get it
   stillpage warm         ask for a site's pages, so that they are there when bots come
   stillpage load URL…    measure what bots wait when many come
+  stillpage record       record what a site's servers answer
+  stillpage mock         answer in their place
   stillpage completion bash|zsh|fish
   stillpage version
   stillpage help
@@ -149,4 +161,8 @@ Flags of serve, and the variables that set them too:
 	config.Usage(w, new(config.Warm).WarmOptions())
 	fmt.Fprint(w, "\nFlags of load:\n\n")
 	config.Usage(w, new(config.Load).LoadOptions())
+	fmt.Fprint(w, "\nFlags of record:\n\n")
+	config.Usage(w, new(config.Record).RecordOptions())
+	fmt.Fprint(w, "\nFlags of mock:\n\n")
+	config.Usage(w, new(config.Mock).MockOptions())
 }
