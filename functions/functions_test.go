@@ -289,6 +289,12 @@ func TestStalePage(t *testing.T) {
 // age makes all pages older.
 func (a *account) age(d time.Duration) {
 	a.t.Helper()
+	a.meta(func(meta map[string]any) { meta["renderedAt"] = time.Now().Add(-d).UTC() })
+}
+
+// meta changes what is stored beside the bodies of all pages.
+func (a *account) meta(change func(map[string]any)) {
+	a.t.Helper()
 	db, table := awstest.DynamoDB(a.t), a.table
 	pages, err := db.Scan(a.t.Context(), &dynamodb.ScanInput{TableName: &table, FilterExpression: aws.String("attribute_exists(meta)")})
 	if err != nil || len(pages.Items) == 0 {
@@ -299,7 +305,7 @@ func (a *account) age(d time.Duration) {
 		if err := json.Unmarshal([]byte(item["meta"].(*types.AttributeValueMemberS).Value), &meta); err != nil {
 			a.t.Fatal(err)
 		}
-		meta["renderedAt"] = time.Now().Add(-d).UTC()
+		change(meta)
 		text, err := json.Marshal(meta)
 		if err != nil {
 			a.t.Fatal(err)
@@ -324,6 +330,28 @@ func TestTableRefuses(t *testing.T) {
 		if log := a.lambda.Log(name); !strings.Contains(log, action) || !strings.Contains(log, "no-such-table does not exist") {
 			t.Errorf("%s's log does not say what to mend: %s", name, log)
 		}
+	}
+}
+
+// A canary: an older router beside a newer one, whose pages it cannot read. Bots get their
+// pages from both, the older one makes once what it cannot read, and both can read that.
+func TestOlderRouterBesideANewerOne(t *testing.T) {
+	t.Parallel()
+	a := install(t)
+	a.want("/shop", 200, "miss", "content 0")
+	a.version.Store(1)
+	a.meta(func(meta map[string]any) { // as a newer version would have written it
+		meta["format"], meta["status"], meta["header"] = prerender.SnapshotFormat+1, map[string]any{"code": 200}, "none"
+	})
+	a.want("/shop", 200, "miss", "content 1")
+	a.want("/shop", 200, "hit", "content 1")
+	a.meta(func(meta map[string]any) { // and what an older one has written, for a newer one
+		delete(meta, "format")
+		meta["memberOfTheFuture"] = true
+	})
+	a.want("/shop", 200, "hit", "content 1")
+	if n := a.renders.Load(); n != 2 {
+		t.Errorf("the site was rendered %d times, want twice", n)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -64,7 +65,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case "completion":
 		err = completion(args, stdout)
 	case "version", "--version":
-		fmt.Fprintln(stdout, "stillpage", version)
+		fmt.Fprintf(stdout, "stillpage %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	case "help", "-h", "--help":
 		help(stdout)
 	default:

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -220,9 +219,7 @@ func boltKey(key prerender.Key) []byte { return []byte(key) }
 const recordFormat = 1
 
 func encode(s *prerender.Snapshot) ([]byte, error) {
-	bare := *s
-	bare.Gzip = nil
-	meta, err := json.Marshal(bare)
+	meta, err := s.EncodeMeta()
 	if err != nil {
 		return nil, err
 	}
@@ -235,16 +232,16 @@ func encode(s *prerender.Snapshot) ([]byte, error) {
 // transaction.
 func decode(record []byte) (*prerender.Snapshot, error) {
 	if len(record) < 2 || record[0] != recordFormat {
-		return nil, errors.New("record has a format that this version does not know")
+		return nil, fmt.Errorf("record has a form that this version does not know: %w", prerender.ErrNotFound)
 	}
 	length, n := binary.Uvarint(record[1:])
 	rest := record[1+max(n, 0):]
 	if n <= 0 || length > uint64(len(rest)) {
 		return nil, errors.New("record is cut short")
 	}
-	snap := &prerender.Snapshot{}
-	if err := json.Unmarshal(rest[:length], snap); err != nil {
-		return nil, fmt.Errorf("record's metadata: %w", err)
+	snap, err := prerender.DecodeMeta(rest[:length])
+	if err != nil {
+		return nil, err
 	}
 	snap.Gzip = rest[length:]
 	return snap, nil

@@ -172,9 +172,7 @@ const firstPause, longestPause = 50 * time.Millisecond, 5 * time.Second
 
 // encode returns an item without its body, and about how many bytes it has.
 func encode(key prerender.Key, snap *prerender.Snapshot) (item map[string]types.AttributeValue, size int, err error) {
-	bare := *snap
-	bare.Gzip = nil
-	meta, err := json.Marshal(bare)
+	meta, err := snap.EncodeMeta()
 	if err != nil {
 		return nil, 0, err
 	}
@@ -197,10 +195,11 @@ func encode(key prerender.Key, snap *prerender.Snapshot) (item map[string]types.
 }
 
 func decode(item map[string]types.AttributeValue) (_ *prerender.Snapshot, object string, err error) {
-	snap := &prerender.Snapshot{Gzip: []byte{}}
-	if err := json.Unmarshal([]byte(textOf(item["meta"])), snap); err != nil {
-		return nil, "", fmt.Errorf("item's meta: %w", err)
+	snap, err := prerender.DecodeMeta([]byte(textOf(item["meta"])))
+	if err != nil {
+		return nil, "", err
 	}
+	snap.Gzip = []byte{}
 	if b, ok := item["gzip"].(*types.AttributeValueMemberB); ok {
 		snap.Gzip = b.Value
 	}

@@ -2,6 +2,7 @@ package dynamo_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -423,5 +424,48 @@ func TestThrottledForAMoment(t *testing.T) {
 	}
 	if n := asked.Load(); n != 3 {
 		t.Errorf("asked %d times, want 3", n)
+	}
+}
+
+// During a deployment, an older version meets pages of a newer one: they are not there, it
+// makes them again, and what it stores both can read. What is older has no format.
+func TestFormats(t *testing.T) {
+	t.Parallel()
+	s, db := open(t), awstest.DynamoDB(t)
+	if err := s.Put(t.Context(), "k", storetest.Snapshot("a", 10)); err != nil {
+		t.Fatal(err)
+	}
+	edit := func(meta func(map[string]any)) {
+		t.Helper()
+		items, err := db.Scan(t.Context(), &dynamodb.ScanInput{TableName: &s.Table})
+		if err != nil || len(items.Items) != 1 {
+			t.Fatal(items, err)
+		}
+		item, members := items.Items[0], map[string]any{}
+		if err := json.Unmarshal([]byte(item["meta"].(*types.AttributeValueMemberS).Value), &members); err != nil {
+			t.Fatal(err)
+		}
+		if members["format"] != float64(prerender.SnapshotFormat) {
+			t.Errorf("stored with format %v", members["format"])
+		}
+		meta(members)
+		text, _ := json.Marshal(members)
+		item["meta"] = &types.AttributeValueMemberS{Value: string(text)}
+		if _, err := db.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &s.Table, Item: item}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(func(m map[string]any) {
+		m["format"], m["status"] = prerender.SnapshotFormat+1, map[string]any{"code": 200}
+	})
+	if _, err := s.Get(t.Context(), "k"); !errors.Is(err, prerender.ErrNotFound) {
+		t.Errorf("a newer format: got %v, want a miss", err)
+	}
+	if err := s.Put(t.Context(), "k", storetest.Snapshot("b", 10)); err != nil {
+		t.Errorf("in its place: %v", err)
+	}
+	edit(func(m map[string]any) { delete(m, "format"); m["aMemberOfTheFuture"] = []int{1} })
+	if snap, err := s.Get(t.Context(), "k"); err != nil || snap.Format != 0 {
+		t.Errorf("an older format, and a member that is not known: %+v, %v", snap, err)
 	}
 }

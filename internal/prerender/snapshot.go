@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,9 @@ import (
 // Snapshot is a stored page. Its JSON is on the wire between functions, and
 // without the body in boltstore's file.
 type Snapshot struct {
+	// Format is that of the stored snapshot: stores write it (EncodeMeta).
+	Format int `json:"format,omitempty"`
+
 	Status     int         `json:"status"`
 	Header     http.Header `json:"header"`
 	RenderedAt time.Time   `json:"renderedAt"` // when its render began: it is not newer than that
@@ -59,6 +63,40 @@ type Snapshot struct {
 
 	// Fence is that of the lease it was made under, 0 without leases.
 	Fence int64 `json:"fence,omitempty"`
+}
+
+// SnapshotFormat is raised when those who know the one before would misunderstand what is
+// stored. A member that they can leave out raises nothing.
+//
+// While a deployment goes on, an older and a newer version share a store: the newer one reads
+// all formats up to its own, and to the older one a newer format is a page that is not there,
+// which it makes again. After that, both can read it. A deployment that is taken back is the
+// same.
+const SnapshotFormat = 1
+
+// EncodeMeta is all of a snapshot but its body, as stores keep it.
+func (s *Snapshot) EncodeMeta() ([]byte, error) {
+	bare := *s
+	bare.Gzip, bare.Format = nil, SnapshotFormat
+	return json.Marshal(bare)
+}
+
+// DecodeMeta reads what EncodeMeta has written, in this version or another. That of a newer one
+// is ErrNotFound.
+func DecodeMeta(meta []byte) (*Snapshot, error) {
+	var only struct{ Format int }
+	if err := json.Unmarshal(meta, &only); err != nil {
+		return nil, fmt.Errorf("stored snapshot: %w", err)
+	}
+	if only.Format > SnapshotFormat {
+		return nil, fmt.Errorf("stored snapshot has format %d, and this version knows %d: %w", only.Format, SnapshotFormat, ErrNotFound)
+	}
+	s := &Snapshot{}
+	if err := json.Unmarshal(meta, s); err != nil {
+		return nil, fmt.Errorf("stored snapshot: %w", err)
+	}
+	s.Format = 0 // it is the store's business
+	return s, nil
 }
 
 // Forgotten says whether the snapshot has expired.
