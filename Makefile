@@ -14,7 +14,7 @@ run: deps build ## run everything on this machine, in front of a demo shop: http
 	./bin/stillpage serve --demo
 
 test: ## run all tests, with the real Chromium, DynamoDB Local, an S3 server, and the race detector
-	@scripts/deps.sh cc node java
+	@scripts/deps.sh cc node java nginx
 	@scripts/aws-deps.sh
 	go test -race ./...
 	go test -run '^TestSimulation$$' ./internal/prerender -simulate 2000
@@ -53,8 +53,8 @@ test-image: ## build that image, and run it as Lambda would (Linux)
 	@scripts/aws-deps.sh
 	scripts/image.sh test
 
-generate: ## write the lists of internal/useragent into the edge function
-	go run ./internal/useragent/generate infra/edge/viewer-request.js
+generate: ## write the lists of internal/useragent into the edge function and the maps of nginx
+	go run ./internal/useragent/generate infra/edge/viewer-request.js infra/nginx/stillpage-bots.conf
 	scripts/embed-edge.sh
 
 fuzz: ## run every fuzz target for a minute (FUZZTIME=1m)

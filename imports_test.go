@@ -96,7 +96,7 @@ var rules = map[string]rule{
 		external: []string{"github.com/chromedp", "golang.org/x/sys"},
 	},
 
-	"cmd/stillpage": {external: []string{"github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service/dynamodb", "github.com/aws/aws-sdk-go-v2/service/s3",
+	"cmd/stillpage": {external: []string{"github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service/dynamodb", "github.com/aws/aws-sdk-go-v2/service/s3", "github.com/aws/smithy-go/logging",
 		"go.yaml.in/yaml/v3", "golang.org/x/sys", "golang.org/x/term"}, internal: []string{
 		"internal/admin", "internal/adminclient", "internal/boltstore", "internal/chrome", "internal/config", "internal/control", "internal/demo", "internal/dynamo", "internal/edge",
 		"internal/egress", "internal/health", "internal/insight", "internal/inspect", "internal/load", "internal/localqueue", "internal/prerender", "internal/replay", "internal/report", "internal/router",

@@ -30,7 +30,7 @@ func words() map[string][]string {
 		add("", name)
 		flags(name, options)
 	}
-	for _, name := range []string{"completion", "help", "version"} {
+	for _, name := range []string{"completion", "health", "help", "version"} {
 		add("", name)
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {

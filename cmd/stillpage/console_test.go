@@ -347,7 +347,7 @@ func TestConsole(t *testing.T) {
 		}
 	}
 	me.do(chromedp.Reload())
-	me.sees("Requests", "Slowest renders", "from the store")
+	me.sees("Requests", "Slowest renders", "from the store", "Version dev")
 	me.shot("overview")
 	me.usable()
 	me.contrast()

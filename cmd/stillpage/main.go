@@ -62,6 +62,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		err = record(ctx, args, getenv, stdout, stderr)
 	case "mock":
 		err = mock(ctx, args, getenv, stdout, stderr)
+	case "health":
+		err = healthCheck(ctx, args, getenv)
 	case "completion":
 		err = completion(args, stdout)
 	case "version", "--version":
@@ -136,6 +138,7 @@ func help(w io.Writer) {
   stillpage load URL…    measure what bots wait when many come
   stillpage record       record what a site's servers answer
   stillpage mock         answer in their place
+  stillpage health       ask an instance whether it can render, for container hosts
   stillpage completion bash|zsh|fish
   stillpage version
   stillpage help

@@ -110,8 +110,12 @@ func startRenderer(ctx context.Context, cfg config.Chrome, egressConfig egress.C
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	var flags []string
+	if cfg.NoSandbox {
+		flags = []string{"--no-sandbox"}
+	}
 	renderer, err := chrome.Start(ctx, chrome.Config{
-		Binary: cfg.Chromium, Concurrency: cfg.Concurrency, Egress: proxy, Log: egressConfig.Log,
+		Binary: cfg.Chromium, Flags: flags, Concurrency: cfg.Concurrency, Egress: proxy, Log: egressConfig.Log,
 	})
 	if err != nil {
 		proxy.Close()

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stillpage/stillpage/internal/awstest"
 	"github.com/stillpage/stillpage/internal/chrome"
 )
 
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beProgram) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	awstest.Main(m)
 }
 
 // program is a running stillpage.
@@ -70,8 +71,15 @@ func command(t *testing.T, tmp string, args ...string) *exec.Cmd {
 // start runs `stillpage serve` on free ports and waits until it is ready.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
+	return startWith(t, nil, append([]string{"--listen=127.0.0.1:0", "--router-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, args...)...)
+}
+
+// startWith runs `stillpage serve` with more in its environment, and waits until it is ready.
+func startWith(t *testing.T, env []string, args ...string) *program {
+	t.Helper()
 	p := &program{tmp: t.TempDir(), stderr: &lockedBuffer{}}
-	p.Cmd = command(t, p.tmp, append([]string{"serve", "--listen=127.0.0.1:0", "--router-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, args...)...)
+	p.Cmd = command(t, p.tmp, append([]string{"serve"}, args...)...)
+	p.Env = append(p.Env, env...)
 	p.Stderr = p.stderr
 	out, err := p.StdoutPipe()
 	if err != nil {

@@ -462,7 +462,7 @@ func (r *Renderer) start(s *starting, old *process) {
 		r.mu.Unlock()
 		return
 	}
-	r.config.Log.Info("Chromium started", "pid", p.pid, "version", p.product)
+	r.config.Log.Info("Chromium started", "pid", p.pid, "product", p.product)
 	<-p.lost
 	r.mu.Lock()
 	defer r.mu.Unlock()

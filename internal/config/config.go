@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -70,7 +71,8 @@ func (s Shared) IsSet() bool { return s.Table != "" || s.ConfigTable != "" || s.
 // Chrome is the part of the configuration that all rendering commands share.
 type Chrome struct {
 	Chromium    string // path; "": looked for
-	Concurrency int    // 0: the renderer's default
+	NoSandbox   bool
+	Concurrency int // 0: the renderer's default
 	Rendering   prerender.RenderRule
 	EgressAllow []netip.Prefix
 }
@@ -220,6 +222,7 @@ func (c *Chrome) options() []Option {
 		{"declarative-shadow", "", "off: they are flattened", "write shadow roots as <template shadowrootmode>", setBool(&c.Rendering.DeclarativeShadow), false, false},
 		{"refuse-partial", "", "off: what there is is answered", "answer with an error when a page did not finish in its time", setBool(&c.Rendering.RefusePartial), false, false},
 		{"real-time", "", "off", "render without the jumping clock, a second slower", setBool(&c.Rendering.RealTime), false, false},
+		{"no-sandbox", "", "off, but for root", "run Chromium without its sandbox, where the machine forbids user namespaces, as most containers do", setBool(&c.NoSandbox), false, false},
 		{"chromium", "PATH", "looked for in PATH", "the Chromium to use", setString(&c.Chromium), false, false},
 	}
 }
@@ -482,4 +485,9 @@ func Markdown(w io.Writer, options []Option) {
 		}
 		fmt.Fprintf(w, "| `%s` | %s | %s | %s |\n", name, variable, o.Default, help)
 	}
+}
+
+// AdminListen is where serve listens for operators, as far as the environment says.
+func AdminListen(getenv func(string) string) string {
+	return cmp.Or(getenv("STILLPAGE_ADMIN_LISTEN"), "127.0.0.1:8081")
 }

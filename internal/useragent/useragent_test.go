@@ -94,6 +94,9 @@ func TestEdgeFunctionIsGenerated(t *testing.T) {
 	if string(source) != want {
 		t.Error("infra/edge/viewer-request.js differs from the lists of this package; run `make generate`")
 	}
+	if maps, err := os.ReadFile("../../infra/nginx/stillpage-bots.conf"); err != nil || string(maps) != useragent.NginxMaps() {
+		t.Error("infra/nginx/stillpage-bots.conf differs from the lists of this package; run `make generate`")
+	}
 	if _, err := useragent.WriteEdgeLists("no markers"); err == nil {
 		t.Error("a source without markers: got no error")
 	}

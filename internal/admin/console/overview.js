@@ -20,7 +20,7 @@ export async function overview(place, app) {
   ]);
   const choose = (more) => app.go('overview', { site, span: span.name, ...more });
   place.append(h('div', { class: 'head' },
-    h('div', {}, h('h1', { tabindex: '-1' }, 'Overview'), h('p', { class: 'lead' }, `What bots asked for, and what they got, in the last ${span.name}.`)),
+    h('div', {}, h('h1', { tabindex: '-1' }, 'Overview'), h('p', { class: 'lead' }, `What bots asked for, and what they got, in the last ${span.name}. Version ${status.version}.`)),
     h('div', { class: 'row' },
       h('label', {}, h('span', {}, 'Site'), h('select', { onchange: (event) => choose({ site: event.target.value }) },
         h('option', { value: '' }, 'All'), list.sites.map((s) => host(s.origin)).map((name) => h('option', { value: name, selected: name === site }, name)))),

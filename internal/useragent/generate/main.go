@@ -1,8 +1,9 @@
-// Generate writes the lists of package useragent into the edge function whose
-// path it is given.
+// Generate writes the lists of package useragent into the edge function and the maps of nginx
+// whose paths it is given.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -10,14 +11,14 @@ import (
 )
 
 func main() {
-	if err := generate(os.Args[1]); err != nil {
+	if err := generate(os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "generate:", err)
 		os.Exit(1)
 	}
 }
 
-func generate(path string) error {
-	source, err := os.ReadFile(path)
+func generate(edge, nginx string) error {
+	source, err := os.ReadFile(edge)
 	if err != nil {
 		return err
 	}
@@ -25,5 +26,5 @@ func generate(path string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, []byte(out), 0o644)
+	return errors.Join(os.WriteFile(edge, []byte(out), 0o644), os.WriteFile(nginx, []byte(useragent.NginxMaps()), 0o644))
 }
