@@ -2,6 +2,7 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
+ACTIONLINT  = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
@@ -14,7 +15,7 @@ run: deps build ## run everything on this machine, in front of a demo shop: http
 	./bin/stillpage serve --demo
 
 test: ## run all tests, with the real Chromium, DynamoDB Local, an S3 server, and the race detector
-	@scripts/deps.sh cc node java nginx
+	@scripts/deps.sh cc node java nginx curl
 	@scripts/aws-deps.sh
 	go test -race ./...
 	go test -run '^TestSimulation$$' ./internal/prerender -simulate 2000
@@ -35,10 +36,10 @@ lint: ## gofmt, go vet, staticcheck, govulncheck
 	go vet -tags image ./functions/render
 	go run $(STATICCHECK) ./...
 	@GOVULNCHECK=$(GOVULNCHECK) scripts/govulncheck.sh
-	scripts/lint-templates.sh
+	@ACTIONLINT=$(ACTIONLINT) scripts/lint-templates.sh
 
-lint-templates: ## cfn-lint, on template.yaml, its translation and infra
-	scripts/lint-templates.sh
+lint-templates: ## cfn-lint, on template.yaml, its translation and infra; actionlint, on the workflow
+	@ACTIONLINT=$(ACTIONLINT) scripts/lint-templates.sh
 
 build: ## build bin/stillpage
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/stillpage ./cmd/stillpage

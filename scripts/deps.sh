@@ -2,8 +2,8 @@
 # Installs what Stillpage needs beside Go, if it is missing: Chromium and fonts,
 # with the argument "cc" a C compiler, which the race detector needs, and with
 # the argument "node" Node.js and npm, which build the tests' apps, and with
-# "java" a Java that runs DynamoDB Local, and with "nginx" that. Says what it installs, and on other
-# systems what is missing.
+# "java" a Java that runs DynamoDB Local, and with "nginx" and "curl" these. Says what it
+# installs, and on other systems what is missing.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -20,22 +20,24 @@ for name in chromium-headless-shell chromium chromium-browser google-chrome goog
 done
 fonts=
 if has fc-list && [ -n "$(fc-list 2>/dev/null | head -n 1)" ]; then fonts=yes; fi
-cc=yes node=yes java=yes nginx=yes
+cc=yes node=yes java=yes nginx=yes curl=yes
 for wanted in "$@"; do
 	case $wanted in
 	cc) has "${CC:-cc}" || has gcc || cc= ;;
 	node) has node && has npm || node= ;;
 	java) has java || java= ;;
+	curl) has curl || curl= ;;
 	nginx) has nginx || [ -x /usr/sbin/nginx ] || nginx= ;;
 	esac
 done
-if [ -n "$chromium" ] && [ -n "$fonts" ] && [ -n "$cc" ] && [ -n "$node" ] && [ -n "$java" ] && [ -n "$nginx" ]; then exit 0; fi
+if [ -n "$chromium" ] && [ -n "$fonts" ] && [ -n "$cc" ] && [ -n "$node" ] && [ -n "$java" ] && [ -n "$nginx" ] && [ -n "$curl" ]; then exit 0; fi
 
 if ! has apt-get; then
 	[ -n "$chromium" ] || say "Chromium is missing; install Chromium or Google Chrome, so that one of chromium-headless-shell, chromium or google-chrome is in PATH"
 	[ -n "$fonts" ] || say "no fonts were found (fontconfig's fc-list); install some, such as Liberation and Noto"
 	[ -n "$cc" ] || say "a C compiler is missing, which go test -race needs"
 	[ -n "$node" ] || say "Node.js 18 or newer and npm are missing, which build the apps of the tests; install them from https://nodejs.org"
+	[ -n "$curl" ] || say "curl is missing, with which pipelines ask a deployed site; install it"
 	[ -n "$nginx" ] || say "nginx is missing, which tests put in front of two instances; install it from https://nginx.org"
 	[ -n "$java" ] || say "Java 17 or newer is missing, which runs DynamoDB Local in tests; install it from https://adoptium.net"
 	exit 1
@@ -67,6 +69,7 @@ if [ -z "$node" ]; then
 	has npm || install npm
 fi
 [ -n "$java" ] || install default-jre-headless
+[ -n "$curl" ] || install curl ca-certificates
 if [ -z "$nginx" ]; then
 	# Debian starts what it installs, and this one is for tests.
 	install nginx-light

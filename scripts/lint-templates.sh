@@ -1,8 +1,12 @@
 #!/bin/sh
-# Runs cfn-lint on the templates, and on what SAM makes of template.yaml. What
+# Runs actionlint on the workflow, and cfn-lint on the templates and on what SAM makes of
+# template.yaml. What
 # cannot be checked because a tool is missing is said, and is no failure.
 set -eu
 cd "$(dirname "$0")/.."
+
+echo "actionlint .github/workflows"
+go run "$ACTIONLINT" .github/workflows/*.yaml
 
 if command -v cfn-lint >/dev/null 2>&1; then
 	echo "cfn-lint template.yaml infra/*.yaml"

@@ -178,3 +178,29 @@ func TestLoadCommand(t *testing.T) {
 		run(exitUsage, bad...)
 	}
 }
+
+// What pipelines ask a deployed site with.
+func TestSmoke(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Fatal("curl is missing; `make test` installs what it needs")
+	}
+	p := start(t, "--demo")
+	smoke := func(url string) (string, error) {
+		cmd := exec.Command("sh", "../../scripts/smoke.sh", url)
+		cmd.Env = append(os.Environ(), "SMOKE_TRIES=1")
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := smoke(p.edge + "/items/brass-kettle"); err != nil || !strings.Contains(out, "again, from the store (hit)") || !strings.Contains(out, "a person got the app") {
+		t.Errorf("got %v: %s", err, out)
+	}
+	app := httptest.NewServer(demo.Handler())
+	defer app.Close()
+	if out, err := smoke(app.URL + "/"); err == nil || !strings.Contains(out, "a bot got status 200, X-Stillpage-Cache ''") {
+		t.Errorf("a site without Stillpage: got %v: %s", err, out)
+	}
+	if out, err := smoke(p.edge + "/items/nothing"); err == nil || !strings.Contains(out, "status 404") {
+		t.Errorf("a page that is not there: got %v: %s", err, out)
+	}
+}

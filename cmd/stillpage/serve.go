@@ -35,8 +35,8 @@ import (
 	"github.com/stillpage/stillpage/internal/warm"
 )
 
-// stopTimeout is what preemptible nodes give a process to end.
-const stopTimeout = 25 * time.Second
+// stopTimeout is a second less than what preemptible nodes give a process to end.
+const stopTimeout = 24 * time.Second
 
 // serve is `stillpage serve`: all parts in one process.
 func serve(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
