@@ -6,7 +6,7 @@ ACTIONLINT  = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench screenshots lint lint-templates build image test-image generate fuzz deps package deploy
+.PHONY: help run test bench memory-curve screenshots lint lint-templates build image test-image generate fuzz deps package deploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ bench: ## compare with prerender and rendertron (installs them from npm), measur
 	@scripts/bench-deps.sh
 	@scripts/aws-deps.sh
 	go run ./bench $(BENCHFLAGS)
+
+memory-curve: deps build ## measure renders at Lambda's memory settings, and write docs/scaling.md's curve (Linux, root)
+	go run ./bench/curve
 
 screenshots: deps ## write the pictures of docs/console.md
 	go test ./cmd/stillpage -count=1 -run '^TestConsole$$' -args -screenshots $(CURDIR)/docs/console

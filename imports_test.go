@@ -80,6 +80,7 @@ var rules = map[string]rule{
 	"internal/control":     {internal: []string{"internal/prerender", "internal/strictjson", "internal/useragent"}},
 	"internal/insight":     {internal: []string{"internal/control", "internal/prerender", "internal/telemetry"}},
 	"internal/telemetry":   {internal: []string{"internal/prerender"}},
+	"internal/sizing":      {internal: []string{"internal/insight"}},
 	"internal/health":      {internal: []string{"internal/prerender", "internal/telemetry"}},
 	"internal/inspect":     {internal: []string{"internal/chrome", "internal/prerender", "internal/report"}},
 	"internal/admin":       {internal: []string{"internal/control", "internal/insight", "internal/prerender", "internal/report", "internal/schema", "internal/strictjson"}},
@@ -96,11 +97,14 @@ var rules = map[string]rule{
 		external: []string{"github.com/chromedp", "golang.org/x/sys"},
 	},
 
+	"bench/scaling": {internal: []string{"internal/insight"}},
+	"bench/curve":   {internal: []string{"internal/insight", "internal/sizing"}},
+
 	"cmd/stillpage": {external: []string{"github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service/dynamodb", "github.com/aws/aws-sdk-go-v2/service/s3", "github.com/aws/smithy-go/logging",
 		"go.yaml.in/yaml/v3", "golang.org/x/sys", "golang.org/x/term"}, internal: []string{
 		"internal/admin", "internal/adminclient", "internal/boltstore", "internal/chrome", "internal/config", "internal/control", "internal/demo", "internal/dynamo", "internal/edge",
 		"internal/egress", "internal/health", "internal/insight", "internal/inspect", "internal/load", "internal/localqueue", "internal/prerender", "internal/replay", "internal/report", "internal/router",
-		"internal/s3store", "internal/sitemap", "internal/telemetry", "internal/warm",
+		"internal/s3store", "internal/sitemap", "internal/sizing", "internal/telemetry", "internal/warm",
 	}},
 }
 

@@ -25,7 +25,7 @@ func words() map[string][]string {
 	}
 	for name, options := range map[string][]config.Option{
 		"serve": new(config.Serve).ServeOptions(), "render": new(config.Render).RenderOptions(), "warm": new(config.Warm).WarmOptions(),
-		"load": new(config.Load).LoadOptions(), "record": new(config.Record).RecordOptions(), "mock": new(config.Mock).MockOptions(),
+		"load": new(config.Load).LoadOptions(), "size": new(config.Size).SizeOptions(), "record": new(config.Record).RecordOptions(), "mock": new(config.Mock).MockOptions(),
 	} {
 		add("", name)
 		flags(name, options)

@@ -204,3 +204,47 @@ func TestSmoke(t *testing.T) {
 		t.Errorf("a page that is not there: got %v: %s", err, out)
 	}
 }
+
+func TestSizeCommand(t *testing.T) {
+	t.Parallel()
+	var out, said bytes.Buffer
+	cmd := command(t, t.TempDir(), "size", "--demo", "--renders", "8", "--json", "--rate", "100", "--hit-ratio", "0.5")
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+	var document struct {
+		Measured struct {
+			Renders                                                           int
+			MedianMs, ProcessorMs, MemoryMB, PagesPerSecond, BodyBytes, Cores float64
+		}
+		AWS   []struct{ MB, RenderMs, Concurrency, DollarsAMonth float64 }
+		Cores float64
+	}
+	if err := json.Unmarshal(out.Bytes(), &document); err != nil {
+		t.Fatal(err)
+	}
+	m := document.Measured
+	if m.Renders != 8 || m.MedianMs <= 0 || m.ProcessorMs <= 0 || m.MemoryMB < 30 || m.PagesPerSecond <= 0 || m.BodyBytes < 300 || m.Cores <= 0 || document.Cores <= 0 {
+		t.Errorf("got %+v", document)
+	}
+	if len(document.AWS) < 5 || document.AWS[0].Concurrency < 1 || document.AWS[0].DollarsAMonth <= 0 {
+		t.Errorf("got %+v", document.AWS)
+	}
+	text, err := command(t, t.TempDir(), "size", "--demo", "--renders", "5").Output()
+	if err != nil || !strings.Contains(string(text), "RenderConcurrency") || !strings.Contains(string(text), "On machines of your own") || strings.Count(string(text), "←") != 2 {
+		t.Errorf("got %v: %s", err, text)
+	}
+	for _, bad := range [][]string{{"size"}, {"size", "--demo", "http://a.example/"}, {"size", "--demo", "--hit-ratio", "2"}, {"size", "x"}} {
+		cmd := command(t, t.TempDir(), bad...)
+		cmd.Run()
+		if cmd.ProcessState.ExitCode() != exitUsage {
+			t.Errorf("%v: exit status %d", bad, cmd.ProcessState.ExitCode())
+		}
+	}
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	if out, err := command(t, t.TempDir(), "size", dead.URL+"/").CombinedOutput(); err == nil || !strings.Contains(string(out), "have failed") {
+		t.Errorf("a site that is down: %v %s", err, out)
+	}
+}

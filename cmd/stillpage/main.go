@@ -58,6 +58,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		err = warmUp(ctx, args, getenv, stdout, stderr)
 	case "load":
 		err = loadTest(ctx, args, getenv, stdout, stderr)
+	case "size":
+		err = size(ctx, args, getenv, stdout, stderr)
 	case "record":
 		err = record(ctx, args, getenv, stdout, stderr)
 	case "mock":
@@ -121,6 +123,9 @@ func helpOf(w io.Writer, name string) {
 	case "record":
 		fmt.Fprint(w, "stillpage record passes requests on, and writes down what is answered, for stillpage mock.\n\n")
 		config.Usage(w, new(config.Record).RecordOptions())
+	case "size":
+		fmt.Fprint(w, "stillpage size [URL…] renders pages, and says what a rate of requests needs: on AWS, and on machines of your own.\n\n")
+		config.Usage(w, new(config.Size).SizeOptions())
 	case "mock":
 		fmt.Fprint(w, "stillpage mock answers from a recording of stillpage record, so that a load test asks nobody's real API.\n\n")
 		config.Usage(w, new(config.Mock).MockOptions())
@@ -136,6 +141,7 @@ func help(w io.Writer) {
   stillpage render URL   print one page as a crawler would get it
   stillpage warm         ask for a site's pages, so that they are there when bots come
   stillpage load URL…    measure what bots wait when many come
+  stillpage size URL…    say what a rate of requests needs, on AWS and on machines of your own
   stillpage record       record what a site's servers answer
   stillpage mock         answer in their place
   stillpage health       ask an instance whether it can render, for container hosts
@@ -165,6 +171,8 @@ Flags of serve, and the variables that set them too:
 	config.Usage(w, new(config.Warm).WarmOptions())
 	fmt.Fprint(w, "\nFlags of load:\n\n")
 	config.Usage(w, new(config.Load).LoadOptions())
+	fmt.Fprint(w, "\nFlags of size:\n\n")
+	config.Usage(w, new(config.Size).SizeOptions())
 	fmt.Fprint(w, "\nFlags of record:\n\n")
 	config.Usage(w, new(config.Record).RecordOptions())
 	fmt.Fprint(w, "\nFlags of mock:\n\n")

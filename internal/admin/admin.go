@@ -89,7 +89,7 @@ type API struct {
 }
 
 // DefaultRenderGB is the template's default.
-const DefaultRenderGB = 2
+const DefaultRenderGB = 1769.0 / 1024
 
 // Login is how people log in to the console.
 type Login struct {

@@ -113,6 +113,7 @@ func TestDocumentation(t *testing.T) {
 		"render":  new(config.Render).RenderOptions(),
 		"warm":    new(config.Warm).WarmOptions(),
 		"load":    new(config.Load).LoadOptions(),
+		"size":    new(config.Size).SizeOptions(),
 		"record":  new(config.Record).RecordOptions(),
 		"mock":    new(config.Mock).MockOptions(),
 		"operate": new(config.Operate).AllOptions(),
