@@ -6,7 +6,7 @@ ACTIONLINT  = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench memory-curve screenshots lint lint-templates build image test-image generate fuzz deps package deploy
+.PHONY: help run test bench memory-curve screenshots lint lint-templates build image test-image selfhost-image generate fuzz deps package deploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ test-image: ## build that image, and run it as Lambda would (Linux)
 	@scripts/deps.sh node java
 	@scripts/aws-deps.sh
 	scripts/image.sh test
+
+selfhost-image: export VERSION := $(VERSION)
+selfhost-image: ## build the image of `stillpage serve`, with Docker, and try it (docs/selfhost.md)
+	scripts/image.sh selfhost
 
 generate: ## write the lists of internal/useragent into the edge function and the maps of nginx
 	go run ./internal/useragent/generate infra/edge/viewer-request.js infra/nginx/stillpage-bots.conf

@@ -689,7 +689,10 @@ func TestSIGTERM(t *testing.T) {
 	t.Parallel()
 	a := install(t)
 	a.want("/shop", 200, "miss", "content 0 of /shop")
-	for name, function := range map[string]string{"router": "/router", "render": "/render"} {
+	if _, err := a.lambda.Invoke(t.Context(), "admin", []byte(`{"merge": true}`)); err != nil {
+		t.Fatal(err)
+	}
+	for name, function := range map[string]string{"router": "/router", "render": "/render", "admin": "/admin"} {
 		var pids []int
 		a.lambda.Processes(name, func(pid int, command string) {
 			if strings.HasSuffix(strings.TrimSpace(command), function) {

@@ -207,6 +207,30 @@ func (c *queries) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*d
 	return &dynamodb.QueryOutput{}, nil
 }
 
+// What is kept is protected, encrypted and not public; what cannot be done waits somewhere.
+func TestSafeguards(t *testing.T) {
+	t.Parallel()
+	for resource, words := range map[string][]string{
+		"Table":       {"PointInTimeRecoveryEnabled: true", "SSEEnabled: true", "DeletionProtectionEnabled: !Ref DeletionProtection", "TimeToLiveSpecification: {AttributeName: expires, Enabled: true}"},
+		"ConfigTable": {"PointInTimeRecoveryEnabled: true", "SSEEnabled: true", "DeletionProtectionEnabled: !Ref DeletionProtection"},
+		"Bucket":      {"BlockPublicAcls: true", "BlockPublicPolicy: true", "IgnorePublicAcls: true", "RestrictPublicBuckets: true", "SSEAlgorithm: AES256", "ExpirationInDays: 60"},
+		"Queue":       {"SqsManagedSseEnabled: true", "deadLetterTargetArn: !GetAtt DeadLetterQueue.Arn, maxReceiveCount: 5"},
+		"Render":      {"FunctionResponseTypes: [ReportBatchItemFailures]", "PreTraffic: !Ref CheckRender", "!GetAtt Alarms.Outputs.RenderCrashes"},
+		"Router":      {"PreTraffic: !Ref CheckRouter", "!GetAtt Alarms.Outputs.RouterCrashes, !GetAtt Alarms.Outputs.RouterServerErrors"},
+		"Admin":       {"PreTraffic: !Ref CheckAdmin", "!GetAtt Alarms.Outputs.AdminCrashes"},
+	} {
+		wantText(t, section(t, mainTemplate, "Resources", resource), words...)
+	}
+	for name, resource := range children(t, mainTemplate, "Resources") {
+		if strings.Contains(resource, "AWS::Logs::LogGroup\n") && !strings.Contains(resource, "RetentionInDays: !Ref LogRetentionDays") {
+			t.Errorf("%s keeps logs for ever", name)
+		}
+		if strings.Contains(resource, "AWS::SQS::Queue\n") && !regexp.MustCompile(`Queues: \[[^\]]*!Ref `+name+`\b`).MatchString(read(t, mainTemplate)) {
+			t.Errorf("%s may be asked without TLS", name)
+		}
+	}
+}
+
 func TestTableIsThatOfPackageDynamo(t *testing.T) {
 	t.Parallel()
 	client := &item{}

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the image of the render function, stillpage-render:local, for this
-# machine's architecture; with the argument "test" also runs it as Lambda would.
+# machine's architecture; with the argument "test" also runs it as Lambda would. With
+# "selfhost" it builds that of `stillpage serve`, stillpage:local, and tries it.
 #
 # It uses the Docker that runs. On a Debian machine without one, such as a
 # container for development, root gets a daemon of its own, which ends with the
@@ -84,13 +85,39 @@ if ! here $debian; then
 	rm -rf "$work/root"
 	arguments="$arguments --build-arg DEBIAN=$debian"
 fi
+command=./functions/render tags=lambda.norpc program=render
+if [ "$1" = selfhost ]; then command=./cmd/stillpage tags=none program=stillpage; fi
 if ! here $golang; then
 	say "$golang cannot be pulled; building the program with this machine's Go"
 	mkdir "$work/program"
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(docker version --format '{{.Server.Arch}}') go build -trimpath -tags lambda.norpc \
-		-ldflags "-s -X main.version=${VERSION:-dev}" -o "$work/program/render" ./functions/render
-	tar -C "$work/program" -c render | docker import - stillpage-program:local >/dev/null
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(docker version --format '{{.Server.Arch}}') go build -trimpath -tags $tags \
+		-ldflags "-s -X main.version=${VERSION:-dev}" -o "$work/program/$program" $command
+	tar -C "$work/program" -c $program | docker import - stillpage-program:local >/dev/null
 	arguments="$arguments --build-arg PROGRAM=stillpage-program:local"
+fi
+
+if [ "$1" = selfhost ]; then
+	image=stillpage:local
+	docker build $arguments --build-arg "VERSION=${VERSION:-dev}" --tag $image --file infra/selfhost/Dockerfile .
+	docker image ls $image
+	# As infra/selfhost runs it, in front of the demo shop.
+	container=$(docker run --detach --network=host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges $image serve --demo \
+		--listen 127.0.0.1:18080 --router-listen 127.0.0.1:18082 --admin-listen 127.0.0.1:18081 --drain 1s)
+	tries=0
+	until docker exec "$container" stillpage health http://127.0.0.1:18081 2>"$work/health"; do
+		tries=$((tries + 1))
+		if [ $tries -gt 30 ]; then
+			docker logs "$container" >&2
+			fail "the container is not healthy: $(cat "$work/health")"
+		fi
+		sleep 1
+	done
+	scripts/smoke.sh http://127.0.0.1:18080/items/brass-kettle
+	docker stop --time 24 "$container" >/dev/null
+	code=$(docker inspect --format '{{.State.ExitCode}}' "$container")
+	[ "$code" = 0 ] || fail "the container ended with $code"
+	say "$image answers bots as an unprivileged user on a read-only disk, and stops when it is told"
+	exit 0
 fi
 
 docker build $arguments --build-arg "VERSION=${VERSION:-dev}" --tag $image --file functions/render/Dockerfile .

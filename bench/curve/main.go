@@ -128,20 +128,29 @@ func measure(mb int) (m measured, _ error) {
 
 // picture draws time against price, a point a setting.
 func picture(points [][2]float64) string {
-	const width, height, left, bottom = 640, 300, 60, 40
-	mostX, mostY := 0.0, 0.0
+	const width, height, left, right, top, bottom = 640, 320, 60, 70, 40, 40
+	low, high := points[0], points[0]
 	for _, p := range points {
-		mostX, mostY = math.Max(mostX, p[1]), math.Max(mostY, p[0])
+		for i := range p {
+			low[i], high[i] = math.Min(low[i], p[i]), math.Max(high[i], p[i])
+		}
 	}
-	x := func(v float64) float64 { return left + v/mostX*0.92*(width-left-20) }
-	y := func(v float64) float64 { return height - bottom - v/mostY*0.9*(height-bottom-20) }
+	scale := func(v float64, i int) float64 { return (v - low[i]) / (high[i] - low[i]) }
+	x := func(dollars float64) float64 { return left + 20 + scale(dollars, 1)*(width-left-right-20) }
+	y := func(ms float64) float64 { return height - bottom - 20 - scale(ms, 0)*(height-top-bottom-20) }
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12"><rect width="100%%" height="100%%" fill="white"/>`, width, height)
-	fmt.Fprintf(&b, `<path d="M%d 10V%dH%d" fill="none" stroke="#888"/><text x="%d" y="%d">dollars for a million renders</text><text x="8" y="16">ms</text>`, left, height-bottom, width-10, width-190, height-8)
+	fmt.Fprintf(&b, `<path d="M%d %dV%dH%d" fill="none" stroke="#888"/><text x="8" y="16">ms a render (neither axis begins at 0)</text>`, left, top, height-bottom, width-10)
+	for _, ms := range []float64{low[0], (low[0] + high[0]) / 2, high[0]} {
+		fmt.Fprintf(&b, `<text x="%d" y="%.1f" text-anchor="end">%.0f</text>`, left-8, y(ms)+4, ms)
+	}
+	for _, dollars := range []float64{low[1], (low[1] + high[1]) / 2, high[1]} {
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">$%.2f a million</text>`, x(dollars), height-bottom+18, dollars)
+	}
 	path := ""
 	for i, p := range points {
 		path += fmt.Sprintf("%c%.1f %.1f", "ML"[min(i, 1)], x(p[1]), y(p[0]))
-		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="4" fill="#1f6feb"/><text x="%.1f" y="%.1f">%d MB, %.0f ms</text>`, x(p[1]), y(p[0]), x(p[1])-20, y(p[0])-10-float64(i%2)*14, sizing.Memories[i], p[0])
+		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="4" fill="#1f6feb"/><text x="%.1f" y="%.1f">%d MB</text>`, x(p[1]), y(p[0]), x(p[1])+7, y(p[0])-5, sizing.Memories[i])
 	}
 	fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="#1f6feb"/></svg>`+"\n", path)
 	return b.String()
