@@ -39,7 +39,7 @@ type Site struct {
 func Listen() (*Site, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("Stillpage's own page: %w", err)
+		return nil, fmt.Errorf("listen for the page of health: %w", err)
 	}
 	s := &Site{listener: listener, server: http.Server{Handler: own(), ReadHeaderTimeout: checkTime}}
 	go s.server.Serve(listener)
