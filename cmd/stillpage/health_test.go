@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,4 +157,53 @@ func TestDrain(t *testing.T) {
 		t.Errorf("the end: %v", err)
 	}
 	p.wantNothingLeft(t)
+}
+
+// Those that only trouble makes happen, and pages that are made again.
+func TestMetricsOfTrouble(t *testing.T) {
+	t.Parallel()
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		switch r.URL.Path {
+		case "/inside": // a page that wants to know who it runs for
+			fmt.Fprint(w, `<p>x</p><script>fetch("http://169.254.169.254/latest/meta-data/").catch(() => document.body.append("refused"))</script>`)
+		case "/slow":
+			fmt.Fprint(w, `<p>x</p><script>window.prerenderReady = false</script>`) // and it never is
+		case "/down":
+			w.WriteHeader(http.StatusBadGateway)
+		default:
+			fmt.Fprint(w, `<p>a page</p>`)
+		}
+	}))
+	defer app.Close()
+	p := start(t, "--origin", app.URL, "--fresh", "1s", "--stale", "1h")
+	get(t, "GET", p.edge+"/inside", bot)
+	get(t, "GET", p.edge+"/slow", bot)
+	get(t, "GET", p.edge+"/down", bot)
+	get(t, "GET", p.edge+"/page", bot)
+	want := map[string]float64{
+		"stillpage_egress_refusals_total": 1, "stillpage_partials_total scripts": 1, "stillpage_renders_total partial": 1, "stillpage_renders_total origin-error": 1,
+		"stillpage_requests_total stale": 1, "stillpage_queued_total": 1, "stillpage_queue_age_seconds": 1, "stillpage_queue_length": 0,
+	}
+	for deadline := time.Now().Add(30 * time.Second); get(t, "GET", p.edge+"/page", bot).cache() != "stale"; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the page is never stale")
+		}
+	}
+	var got map[string]float64
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		got = p.scrape(t)
+		missing := ""
+		for name, n := range want {
+			if got[name] < n {
+				missing += fmt.Sprintf("%s: got %v, want %v; ", name, got[name], n)
+			}
+		}
+		if missing == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(missing)
+		}
+	}
 }

@@ -431,3 +431,42 @@ func TestFunction(t *testing.T) {
 		t.Errorf("without a namespace, got %s", &out)
 	}
 }
+
+// Each metric is made to happen by a test: here, or in the whole program or the functions by a
+// test that names it.
+func TestEachMetricHappens(t *testing.T) {
+	t.Parallel()
+	here := map[string]bool{}
+	for name := range everything(&telemetry.Recorder{}) {
+		name, _, _ = strings.Cut(name, " ")
+		here[name] = true
+	}
+	var elsewhere strings.Builder
+	for _, file := range []string{"../../cmd/stillpage/health_test.go", "../../functions/metrics_test.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		elsewhere.Write(text)
+	}
+	for _, m := range telemetry.Table {
+		named := strings.Contains(elsewhere.String(), `"`+m.Name+`"`) || strings.Contains(elsewhere.String(), `"`+m.Name+" ") ||
+			strings.Contains(elsewhere.String(), m.Prometheus()) || strings.Contains(elsewhere.String(), "telemetry."+m.Name)
+		if !here[m.Name] && !named {
+			t.Errorf("no test makes %s happen", m.Name)
+		}
+	}
+}
+
+func TestBrowsers(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	r := &telemetry.Recorder{}
+	for _, seen := range [][2]int{{1, 0}, {3, 1}, {3, 1}} { // starts, of which one was planned
+		telemetry.Browsers(r, seen[0], seen[1])
+	}
+	(&telemetry.EMF{Recorder: r, Namespace: "Stillpage/test", Out: &out}).Flush()
+	if got := values(t, parse(t, out.String())); !maps.Equal(got, map[string]float64{"BrowserStarts first": 1, "BrowserStarts died": 1, "BrowserStarts replaced": 1}) {
+		t.Errorf("got %v", got)
+	}
+}
