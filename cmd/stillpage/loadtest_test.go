@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -52,6 +53,7 @@ func TestRecordedSessionReplays(t *testing.T) {
 		status int
 		body   string
 	}
+	var mu sync.Mutex
 	live := map[string]answer{}
 	var order []string
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -63,6 +65,8 @@ func TestRecordedSessionReplays(t *testing.T) {
 		w.WriteHeader(seen.Code)
 		w.Write(seen.Body.Bytes())
 		target := r.Method + " " + r.URL.RequestURI()
+		mu.Lock()
+		defer mu.Unlock()
 		if _, again := live[target]; !again {
 			order = append(order, target)
 		}

@@ -232,7 +232,7 @@ func encode(s *prerender.Snapshot) ([]byte, error) {
 // transaction.
 func decode(record []byte) (*prerender.Snapshot, error) {
 	if len(record) < 2 || record[0] != recordFormat {
-		return nil, fmt.Errorf("record has a form that this version does not know: %w", prerender.ErrNotFound)
+		return nil, errors.New("record has a format that this version does not know")
 	}
 	length, n := binary.Uvarint(record[1:])
 	rest := record[1+max(n, 0):]

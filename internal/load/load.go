@@ -129,6 +129,9 @@ func (r *Result) FailedShare() float64 {
 	return 100 * float64(r.Failed) / float64(max(1, r.Due))
 }
 
+// grace is what answers have when a test is stopped.
+const grace = 5 * time.Second
+
 // run is a test under way.
 type run struct {
 	config Config
@@ -170,7 +173,11 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 }
 
 func (r *run) do(ctx context.Context) error {
-	watching, stop := context.WithCancel(ctx)
+	// What was sent when the test is stopped has a moment to be answered.
+	sent, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cut) })()
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var beside, requests sync.WaitGroup
 	beside.Go(func() { r.watch(watching) })
 	defer beside.Wait()
@@ -188,7 +195,7 @@ func (r *run) do(ctx context.Context) error {
 		if !r.begin() {
 			continue
 		}
-		requests.Go(func() { r.ask(ctx, url, r.began.Add(due)) })
+		requests.Go(func() { r.ask(sent, url, r.began.Add(due)) })
 	}
 	return nil
 }
