@@ -78,7 +78,8 @@ ENV ?= dev
 package: export CGO_ENABLED = 0
 package: export GOFLAGS = -trimpath -tags=lambda.norpc '-ldflags=-s -X main.version=$(VERSION)'
 package: ## build the functions and the image for AWS, with SAM and Docker
+	echo "$(VERSION)" >.version # for the image, to which SAM hands on nothing else
 	sam build --config-env $(ENV)
 
 deploy: package ## deploy to AWS what samconfig.toml describes: ENV=dev or ENV=prod
-	sam deploy --config-env $(ENV)
+	sam deploy --config-env $(ENV) --resolve-s3 --resolve-image-repos

@@ -66,7 +66,7 @@ var rules = map[string]rule{
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},
 	"functions/check":           {internal: []string{"internal/awsclients", "internal/config", "internal/lambdahttp", "internal/rollout"}, external: []string{"github.com/aws/aws-lambda-go"}},
-	"internal/rollout":          {external: []string{"github.com/aws/aws-sdk-go-v2/service/codedeploy", "github.com/aws/aws-sdk-go-v2/service/lambda"}},
+	"internal/rollout":          {internal: []string{"internal/health"}, external: []string{"github.com/aws/aws-sdk-go-v2/service/codedeploy", "github.com/aws/aws-sdk-go-v2/service/lambda"}},
 	"internal/awstest/s3server": {external: []string{"github.com/versity/versitygw"}}, // a module of its own
 	"internal/awstest":          {internal: []string{"internal/dynamo"}, external: []string{"github.com/aws/aws-sdk-go-v2"}},
 	"internal/localqueue":       {internal: []string{"internal/prerender"}},

@@ -333,15 +333,16 @@ func TestTableRefuses(t *testing.T) {
 	}
 }
 
-// A canary: an older router beside a newer one, whose pages it cannot read. Bots get their
-// pages from both, the older one makes once what it cannot read, and both can read that.
+// A canary: an older router beside a newer one, with two releases between them, so that it cannot
+// read its pages. Bots get their pages from both; what is written in the older format both can
+// read. (Of releases that follow each other, each reads what the other writes.)
 func TestOlderRouterBesideANewerOne(t *testing.T) {
 	t.Parallel()
 	a := install(t)
 	a.want("/shop", 200, "miss", "content 0")
 	a.version.Store(1)
 	a.meta(func(meta map[string]any) { // as a newer version would have written it
-		meta["format"], meta["status"], meta["header"] = prerender.SnapshotFormat+1, map[string]any{"code": 200}, "none"
+		meta["format"], meta["status"], meta["header"] = prerender.NewestFormat+1, map[string]any{"code": 200}, "none"
 	})
 	a.want("/shop", 200, "miss", "content 1")
 	a.want("/shop", 200, "hit", "content 1")

@@ -216,7 +216,7 @@ func TestSafeguards(t *testing.T) {
 		"Bucket":      {"BlockPublicAcls: true", "BlockPublicPolicy: true", "IgnorePublicAcls: true", "RestrictPublicBuckets: true", "SSEAlgorithm: AES256", "ExpirationInDays: 60"},
 		"Queue":       {"SqsManagedSseEnabled: true", "deadLetterTargetArn: !GetAtt DeadLetterQueue.Arn, maxReceiveCount: 5"},
 		"Render":      {"FunctionResponseTypes: [ReportBatchItemFailures]", "PreTraffic: !Ref CheckRender", "!GetAtt Alarms.Outputs.RenderCrashes"},
-		"Router":      {"PreTraffic: !Ref CheckRouter", "!GetAtt Alarms.Outputs.RouterCrashes, !GetAtt Alarms.Outputs.RouterServerErrors"},
+		"Router":      {"PreTraffic: !Ref CheckRouter", "!GetAtt Alarms.Outputs.RouterCrashes, !GetAtt Alarms.Outputs.RouterFaults"},
 		"Admin":       {"PreTraffic: !Ref CheckAdmin", "!GetAtt Alarms.Outputs.AdminCrashes"},
 	} {
 		wantText(t, section(t, mainTemplate, "Resources", resource), words...)

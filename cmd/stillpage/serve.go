@@ -194,7 +194,7 @@ func look(r *telemetry.Recorder, renderer *chrome.Renderer, proxy *egress.Proxy,
 	r.Total(telemetry.Processor, "", (usage.Processor + telemetry.OwnProcessor()).Seconds())
 	r.Total(telemetry.EgressRefusals, "", float64(proxy.Refusals()))
 	healthy := 0.0
-	if check.Healthy(context.Background()) == nil {
+	if check.Last() == nil {
 		healthy = 1
 	}
 	r.Set(telemetry.Healthy, "", healthy)

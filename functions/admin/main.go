@@ -101,7 +101,7 @@ func newAdministration(cfg config.Function, metrics *telemetry.Recorder, log *sl
 		}},
 	}
 	a.sites = &prerender.SiteCache{Store: &control.Sites{Records: a.records, Log: log}, Fixed: cfg.Sites, Log: log}
-	a.plane = &control.Plane{Ledger: &control.Ledger{Records: a.records, Log: log}, Pages: a.store, Fixed: cfg.Sites}
+	a.plane = &control.Plane{Ledger: &control.Ledger{Records: a.records, Log: log}, Pages: telemetry.Store{Store: a.store, Recorder: metrics}, Fixed: cfg.Sites}
 	a.maker = &lambdarender.Maker{Client: awsclients.Lambda(), Function: cfg.RenderFunction, Store: a.store}
 	a.service = &prerender.Service{Store: telemetry.Store{Store: a.store, Recorder: metrics}, Leases: telemetry.Leases{Leases: a.store, Recorder: metrics}, Maker: a.maker, Log: log}
 	return a
@@ -187,14 +187,14 @@ func (a *administration) warm(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-warmReserve))
 	defer cancel()
-	lease, err := a.store.Acquire(ctx, warmLease, time.Until(deadline), "")
+	lease, err := a.service.Leases.Acquire(ctx, warmLease, time.Until(deadline), "")
 	if errors.Is(err, prerender.ErrLeased) {
 		return nil // the call before is at it
 	}
 	if err != nil {
 		return err
 	}
-	defer a.store.Release(context.WithoutCancel(ctx), lease)
+	defer a.service.Leases.Release(context.WithoutCancel(ctx), lease)
 	proxy, err := egress.Start(egress.Config{Policy: egress.Policy{Allow: a.cfg.EgressAllow}, Log: a.log})
 	if err != nil {
 		return err

@@ -109,7 +109,8 @@ func run(cfg config.Function, function *telemetry.Function, log *slog.Logger) er
 
 // look sets the metrics that Chromium and the proxy know.
 func look(r *telemetry.Recorder, renderer *chrome.Renderer, proxy *egress.Proxy) {
-	telemetry.Browsers(r, renderer.Stats().Starts, renderer.Stats().Retired)
+	stats := renderer.Stats()
+	telemetry.Browsers(r, stats.Starts, stats.Retired)
 	r.Set(telemetry.Memory, "", float64(renderer.Usage().Memory+telemetry.OwnMemory()))
 	r.Total(telemetry.EgressRefusals, "", float64(proxy.Refusals()))
 }

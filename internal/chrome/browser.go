@@ -82,9 +82,9 @@ func (p *process) processor() time.Duration {
 			sum += n
 		}
 	}
-	spent := time.Duration(sum) * (time.Second / ticks)
-	p.spent.Store(int64(spent))
-	return spent
+	spent := max(p.spent.Load(), sum*int64(time.Second/ticks)) // of one that has ended, what was seen last
+	p.spent.Store(spent)
+	return time.Duration(spent)
 }
 
 // disk returns how many bytes its files have.

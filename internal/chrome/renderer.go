@@ -295,12 +295,12 @@ func (r *Renderer) Usage() Usage {
 	if r.process != nil {
 		all = append(all, r.process)
 	}
+	u := Usage{Processor: time.Duration(r.spent.Load())} // with the lock: who is in the list is not in it
 	r.mu.Unlock()
-	u := Usage{Processor: time.Duration(r.spent.Load())}
 	for _, p := range all {
+		u.Processor += p.processor()
 		if !p.isLost() {
 			u.Memory += p.memory()
-			u.Processor += p.processor()
 		}
 	}
 	return u
@@ -331,10 +331,11 @@ func (r *Renderer) Close() error {
 
 // bury ends a Chromium that is retired.
 func (r *Renderer) bury(p *process) {
-	r.spent.Add(int64(p.processor()))
+	p.processor()
 	p.stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.spent.Add(p.spent.Load())
 	r.retired = slices.DeleteFunc(r.retired, func(o *process) bool { return o == p })
 }
 
@@ -433,7 +434,6 @@ func (r *Renderer) startAnother() *starting {
 func (r *Renderer) start(s *starting, old *process) {
 	if old != nil && old.isLost() {
 		r.config.Log.Error("Chromium died; starting another", "pid", old.pid)
-		r.spent.Add(old.spent.Load())
 		old.stop()
 	}
 	p, err := startProcess(r.life, r.config.Binary, r.config.Egress.Addr(), r.config.Flags, r.config.Log)
@@ -443,6 +443,9 @@ func (r *Renderer) start(s *starting, old *process) {
 		r.process = p
 		r.stats.Starts++
 		r.starting = nil
+		if old != nil && old.isLost() {
+			r.spent.Add(old.spent.Load())
+		}
 		if old != nil && !old.isLost() {
 			r.stats.Retired++
 			r.retired = append(r.retired, old)

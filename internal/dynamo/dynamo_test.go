@@ -427,8 +427,8 @@ func TestThrottledForAMoment(t *testing.T) {
 	}
 }
 
-// During a deployment, an older version meets pages of a newer one: they are not there, it
-// makes them again, and what it stores both can read. What is older has no format.
+// A version that meets pages of one that is too new for it takes them for not there, and what it
+// stores both can read. What is oldest has no format.
 func TestFormats(t *testing.T) {
 	t.Parallel()
 	s, db := open(t), awstest.DynamoDB(t)
@@ -456,7 +456,7 @@ func TestFormats(t *testing.T) {
 		}
 	}
 	edit(func(m map[string]any) {
-		m["format"], m["status"] = prerender.SnapshotFormat+1, map[string]any{"code": 200}
+		m["format"], m["status"] = prerender.NewestFormat+1, map[string]any{"code": 200}
 	})
 	if _, err := s.Get(t.Context(), "k"); !errors.Is(err, prerender.ErrNotFound) {
 		t.Errorf("a newer format: got %v, want a miss", err)

@@ -139,10 +139,20 @@ func (c *Check) RenderOwn(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("a page of Stillpage's own cannot be rendered: %w", err)
 	}
+	if errors.Is(err, prerender.ErrBusy) {
+		return nil // all places are in use, each for a page that has its time: that says nothing
+	}
 	if ctx.Err() == nil || err == nil || errors.Is(err, prerender.ErrRenderTimeout) {
 		c.note(err)
 	}
 	return err
+}
+
+// Last is what is known without rendering: why the last page could not be, or nil.
+func (c *Check) Last() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
 
 func (c *Check) note(err error) {

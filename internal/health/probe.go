@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ func ask(ctx context.Context, client *http.Client, url string) error {
 		return err
 	}
 	request.Header.Set("User-Agent", Agent)
+	request.Header.Set("Cookie", "still-probe="+rand.Text()) // CloudFront's cache is not asked
 	answer, err := client.Do(request)
 	if err != nil {
 		return err

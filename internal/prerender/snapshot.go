@@ -65,14 +65,18 @@ type Snapshot struct {
 	Fence int64 `json:"fence,omitempty"`
 }
 
-// SnapshotFormat is raised when those who know the one before would misunderstand what is
-// stored. A member that they can leave out raises nothing.
+// A format is raised when those who know the one before would misunderstand what is stored. A
+// member that they can leave out raises nothing.
 //
-// While a deployment goes on, an older and a newer version share a store: the newer one reads
-// all formats up to its own, and to the older one a newer format is a page that is not there,
-// which it makes again. After that, both can read it. A deployment that is taken back is the
-// same.
-const SnapshotFormat = 1
+// While a deployment goes on, and after one that was taken back, an older and a newer version
+// share a store. So a release first reads a new format, and the next one writes it: each can
+// read what the one before and the one after it write. Who meets a format that is newer still
+// takes the page for one that is not there, and has it made again, at each request until the
+// deployment is over: on AWS it is the render function that writes, which may be the newer.
+const (
+	SnapshotFormat = 1 // that is written
+	NewestFormat   = 1 // that is read, with all before it
+)
 
 // EncodeMeta is all of a snapshot but its body, as stores keep it.
 func (s *Snapshot) EncodeMeta() ([]byte, error) {
@@ -88,8 +92,8 @@ func DecodeMeta(meta []byte) (*Snapshot, error) {
 	if err := json.Unmarshal(meta, &only); err != nil {
 		return nil, fmt.Errorf("stored snapshot: %w", err)
 	}
-	if only.Format > SnapshotFormat {
-		return nil, fmt.Errorf("stored snapshot has format %d, and this version knows %d: %w", only.Format, SnapshotFormat, ErrNotFound)
+	if only.Format > NewestFormat {
+		return nil, fmt.Errorf("stored snapshot has format %d, and this version reads up to %d: %w", only.Format, NewestFormat, ErrNotFound)
 	}
 	s := &Snapshot{}
 	if err := json.Unmarshal(meta, s); err != nil {

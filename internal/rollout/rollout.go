@@ -11,10 +11,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/codedeploy"
 	"github.com/aws/aws-sdk-go-v2/service/codedeploy/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"github.com/stillpage/stillpage/internal/health"
 )
 
 // Lambda is what is used of Lambda. *lambda.Client has it.
@@ -52,7 +56,9 @@ func (c *Check) Serve(ctx context.Context, event Event) error {
 		return errors.New("the event is none of CodeDeploy's: it lacks DeploymentId or LifecycleEventHookExecutionId")
 	}
 	status := types.LifecycleEventStatusSucceeded
-	if err := c.Try(ctx); err != nil {
+	trying, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	if err := c.Try(trying); err != nil {
 		c.Log.ErrorContext(ctx, "the new version does not work; it gets no traffic", "tried", c.Function, "arn", c.Version, "err", err)
 		status = types.LifecycleEventStatusFailed
 	} else {
@@ -66,6 +72,9 @@ func (c *Check) Serve(ctx context.Context, event Event) error {
 	}
 	return nil
 }
+
+// tryTime leaves the hook, which has a minute, the time to say that a version hangs.
+const tryTime = 45 * time.Second
 
 // Try returns what is wrong with the version, or nil.
 func (c *Check) Try(ctx context.Context) error {
@@ -96,7 +105,8 @@ func (c *Check) tryRender(ctx context.Context) error {
 }
 
 // sitesOwn are reasons for which nobody's version is to blame.
-var sitesOwn = []string{"origin-error", "origin-timeout", "origin-unreachable", "busy", "limited", "content-refused"}
+var sitesOwn = []string{"origin-error", "origin-timeout", "origin-unreachable", "busy", "limited", "content-refused", "address-refused", "not-admitted",
+	"plain-app", "agent-refused"} // the last two are what the owner wants
 
 // tryRouter asks for the site's front page as a bot does: by way of the store, and of a render
 // if it is not there.
@@ -106,7 +116,7 @@ func (c *Check) tryRouter(ctx context.Context) error {
 		return err
 	}
 	answer, err := c.request(ctx, "/", map[string]string{
-		"user-agent": "Mozilla/5.0 (compatible; still-probe/1.0)", "x-stillpage-host": site.Host, "x-stillpage-variant": "bot-desktop",
+		"user-agent": health.Agent, "x-stillpage-host": site.Host, "x-stillpage-variant": "bot-desktop",
 		"x-forwarded-proto": site.Scheme, "x-prerender-token": c.Token,
 	}, nil)
 	if err != nil {
@@ -126,7 +136,7 @@ func (c *Check) tryRouter(ctx context.Context) error {
 // tryAdmin asks how things are.
 func (c *Check) tryAdmin(ctx context.Context) error {
 	iam := map[string]any{"iam": map[string]any{"userArn": "arn:aws:sts::000000000000:assumed-role/deployment/check", "accountId": "000000000000"}}
-	answer, err := c.request(ctx, "/v1/status", map[string]string{"user-agent": "still-probe/1.0"}, iam)
+	answer, err := c.request(ctx, "/v1/status", map[string]string{"user-agent": health.Agent}, iam)
 	if err != nil {
 		return err
 	}
@@ -160,6 +170,9 @@ func (a answer) header(name string) string {
 	return ""
 }
 
+// throttledPause is how long to wait for a place.
+const throttledPause = time.Second
+
 // request asks as function URLs and HTTP APIs do (payload version 2.0).
 func (c *Check) request(ctx context.Context, path string, headers map[string]string, authorizer any) (a answer, err error) {
 	event := map[string]any{
@@ -180,7 +193,21 @@ func (c *Check) invoke(ctx context.Context, event, result any) error {
 	if err != nil {
 		return err
 	}
-	out, err := c.Lambda.Invoke(ctx, &lambda.InvokeInput{FunctionName: &c.Version, Payload: payload})
+	var out *lambda.InvokeOutput
+	for {
+		// All versions share the function's concurrency, so a busy one is no bad one.
+		var throttled *lambdatypes.TooManyRequestsException
+		out, err = c.Lambda.Invoke(ctx, &lambda.InvokeInput{FunctionName: &c.Version, Payload: payload})
+		if !errors.As(err, &throttled) {
+			break
+		}
+		select {
+		case <-time.After(throttledPause):
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
 	if err != nil {
 		return fmt.Errorf("invoke %s: %w", c.Version, err)
 	}

@@ -85,7 +85,7 @@ func (o *Observer) Request(ctx context.Context, r Request) {
 	weight := 1
 	if r.HungUp || r.Err != nil || r.Instead != "" {
 		// What is not as usual is written in any case.
-	} else if weight = o.lines.next(time.Now()); weight == 0 {
+	} else if weight = o.lines.next(time.Now().Round(0)); weight == 0 {
 		return
 	}
 	attrs := []slog.Attr{slog.String("method", r.Method), slog.String("uri", r.URI)}

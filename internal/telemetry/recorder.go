@@ -45,7 +45,7 @@ func (r *Recorder) Add(m *Metric, label string, n float64) {
 
 // Total sets a counter to what somebody else has counted.
 func (r *Recorder) Total(m *Metric, label string, n float64) {
-	r.change(m, Counter, label, func(v *values) { v.sum = n })
+	r.change(m, Counter, label, func(v *values) { v.sum = max(v.sum, n) }) // it never falls
 }
 
 // Set sets a gauge.
@@ -115,7 +115,7 @@ func (r *Recorder) now() time.Time {
 	if r.Now != nil {
 		return r.Now()
 	}
-	return time.Now()
+	return time.Now().Round(0) // by the wall: the other clock stands still while a function is frozen
 }
 
 // look has Look set what it knows.

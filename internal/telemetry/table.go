@@ -88,7 +88,7 @@ var (
 	QueueAge  = &Metric{"QueueAge", Distribution, Seconds, "how long a page had waited in the queue when its turn came", "", nil, rendering}
 	Throttles = &Metric{"Throttles", Counter, Count, "requests that got no new page because of a limit (the site's, a client's or a token's), or because all places were taken",
 		"by", []string{"limit", "concurrency"}, answering}
-	LeaseTakeovers = &Metric{"LeaseTakeovers", Counter, Count, "leases taken from instances that had died with them", "", nil, everywhere}
+	LeaseTakeovers = &Metric{"LeaseTakeovers", Counter, Count, "leases taken over before their end from instances that had died with them", "", nil, everywhere}
 	StoreFailures  = &Metric{"StoreFailures", Counter, Count, "calls of the store, its leases, its limits and the queue that failed", "call",
 		[]string{"get", "put", "list", "delete", "lease", "limit", "queue"}, everywhere}
 
@@ -97,13 +97,13 @@ var (
 	Memory         = &Metric{"Memory", Gauge, Bytes, "memory of this program and its Chromium, without what is shared with files", "", nil, rendering}
 	EgressRefusals = &Metric{"EgressRefusals", Counter, Count, "connections of pages to addresses that they must not reach", "", nil, append(rendering, "admin")}
 
-	GBSeconds = &Metric{"GBSeconds", Counter, None, "memory of the function times its time, which Lambda bills", "", nil, functions}
-	Dollars   = &Metric{"Dollars", Counter, None, "what that and the invocations cost in us-east-1; tables, queue and bucket are not in it", "", nil, functions}
+	GBSeconds = &Metric{"GBSeconds", Counter, None, "memory of the function times its time; starts, and calls that never ended, are missing in it", "", nil, functions}
+	Dollars   = &Metric{"Dollars", Counter, None, "what that and the invocations cost in us-east-1, so a little less than is billed; tables, queue and bucket are not in it", "", nil, functions}
 
 	Probes    = &Metric{"Probes", Counter, Count, "the site asked as a bot asks, once a minute, by whether it got its page", "result", []string{"ok", "failed"}, []string{"admin"}}
 	ProbeTime = &Metric{"ProbeTime", Distribution, Milliseconds, "time of those that got their page", "", nil, []string{"admin"}}
 
-	Healthy     = &Metric{"Healthy", Gauge, None, "1: a render has succeeded within the last half minute; 0: it has not", "", nil, serving}
+	Healthy     = &Metric{"Healthy", Gauge, None, "0: the last page that should have been rendered could not be, for no fault of its own; else 1", "", nil, serving}
 	InFlight    = &Metric{"InFlight", Gauge, Count, "pages being rendered", "", nil, serving}
 	Places      = &Metric{"Places", Gauge, Count, "pages that may be rendered at once", "", nil, serving}
 	QueueLength = &Metric{"QueueLength", Gauge, Count, "pages that wait in the queue", "", nil, serving}
