@@ -20,6 +20,7 @@ import (
 
 	"github.com/stillpage/stillpage/internal/lambdarender"
 	"github.com/stillpage/stillpage/internal/prerender"
+	"github.com/stillpage/stillpage/internal/report"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -272,4 +273,22 @@ type downSites struct{}
 
 func (downSites) Site(context.Context, string) (prerender.Site, error) {
 	return prerender.Site{}, prerender.ErrSitesDown
+}
+
+// A report that Lambda would not hand over is a fault with a reason, and no crash.
+func TestLargeReport(t *testing.T) {
+	t.Parallel()
+	for size, want := range map[int]string{1000: `"report"`, 6_000_000: `"fault":"content-refused"`} {
+		w := &lambdarender.Worker{Sites: sites(t), Log: discard, Inspect: func(context.Context, prerender.Page) (*report.Report, error) {
+			return &report.Report{URL: strings.Repeat("x", size)}, nil
+		}}
+		answer, err := w.Serve(t.Context(), []byte(`{"origin":"https://a.example","target":"/","inspect":true}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(answer)
+		if err != nil || !strings.Contains(string(text), want) || len(text) > 6_291_556 {
+			t.Errorf("%d bytes: got %d bytes, %.200s, want %s", size, len(text), text, want)
+		}
+	}
 }
