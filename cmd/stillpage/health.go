@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,8 @@ import (
 func healthCheck(ctx context.Context, args []string, getenv func(string) string) error {
 	address := ""
 	switch {
+	case len(args) == 1 && (args[0] == "--help" || args[0] == "-h"):
+		return flag.ErrHelp
 	case len(args) == 1 && strings.HasPrefix(args[0], "http"):
 		address = strings.TrimSuffix(args[0], "/")
 	case len(args) > 0:

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/stillpage/stillpage/internal/config"
 	"github.com/stillpage/stillpage/internal/load"
 	"github.com/stillpage/stillpage/internal/telemetry"
+	"github.com/stillpage/stillpage/internal/warm"
 )
 
 // loadTest is `stillpage load`.
@@ -37,6 +39,16 @@ func loadTest(ctx context.Context, args []string, getenv func(string) string, st
 	for _, page := range pages {
 		test.URLs = append(test.URLs, page.URL)
 	}
+	if cfg.Rebase != nil {
+		for i, page := range test.URLs {
+			if u, err := url.Parse(page); err == nil {
+				u.Scheme, u.Host = cfg.Rebase.Scheme, cfg.Rebase.Host
+				test.URLs[i] = u.String()
+			}
+		}
+	} else if other := elsewhere(cfg, pages); other != "" && cfg.Through == "" {
+		return fmt.Errorf("the sitemap names pages of %s, and was read from another host: to ask that one, give --rebase %s; to ask for its pages at the sitemap's own address, give --rebase URL with that", other, other)
+	}
 	if cfg.Through != "" {
 		for i, page := range test.URLs {
 			test.URLs[i] = cfg.Through + "/" + page
@@ -51,6 +63,13 @@ func loadTest(ctx context.Context, args []string, getenv func(string) string, st
 			return err
 		}
 	}
+	var report *os.File // before the test: its numbers are not to be lost
+	if cfg.Report != "" {
+		if report, err = os.Create(cfg.Report); err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+		defer report.Close()
+	}
 	live := &liveLoad{w: stderr, terminal: isTerminal(stderr), whole: test.Duration}
 	test.Second = live.second
 	fmt.Fprintf(stderr, "%s requests a second for %v, %d pages\n", test.Arrivals, test.Duration, len(test.URLs))
@@ -60,15 +79,13 @@ func loadTest(ctx context.Context, args []string, getenv func(string) string, st
 		return stopped
 	}
 	checks := checksOf(cfg, result)
-	if cfg.Report != "" {
-		if err := writeLoadReport(cfg.Report, test, result, checks); err != nil {
-			return err
-		}
-	}
 	if cfg.JSON {
 		err = printLoadJSON(stdout, result, checks)
 	} else {
 		printLoad(stdout, result, checks)
+	}
+	if report != nil {
+		err = errors.Join(err, writeLoadReport(report, test, result, checks))
 	}
 	if err != nil {
 		return err
@@ -82,10 +99,30 @@ func loadTest(ctx context.Context, args []string, getenv func(string) string, st
 			missed = append(missed, c.Text)
 		}
 	}
+	if result.Failed == result.Due {
+		missed = append(missed, "every request has failed")
+	}
 	if len(missed) > 0 {
 		return fmt.Errorf("missed: %s", strings.Join(missed, "; "))
 	}
 	return nil
+}
+
+// elsewhere is the origin of the first page that a sitemap names on another host than its own: a
+// recorded sitemap names the real site, which is not to be tested by mistake.
+func elsewhere(cfg config.Load, pages []warm.Page) string {
+	own := map[string]bool{}
+	for _, address := range cfg.Sitemaps {
+		if u, err := url.Parse(address); err == nil {
+			own[u.Host] = true
+		}
+	}
+	for _, page := range pages {
+		if u, err := url.Parse(page.URL); err == nil && len(own) > 0 && len(cfg.Lists) == 0 && !own[u.Host] {
+			return u.Scheme + "://" + u.Host
+		}
+	}
+	return ""
 }
 
 func checksOf(cfg config.Load, r *load.Result) []load.Check {
@@ -95,8 +132,8 @@ func checksOf(cfg config.Load, r *load.Result) []load.Check {
 		most       time.Duration
 	}{{50, cfg.P50}, {95, cfg.P95}, {99, cfg.P99}} {
 		if p.most > 0 {
-			got := r.Percentile(p.percentile)
-			checks = append(checks, load.Check{Text: fmt.Sprintf("p%g is %v, at most %v", p.percentile, got.Round(time.Millisecond/10), p.most), OK: got <= p.most})
+			got := r.Percentile(p.percentile) // of nothing, 0
+			checks = append(checks, load.Check{Text: fmt.Sprintf("p%g is %v, at most %v", p.percentile, got.Round(time.Millisecond/10), p.most), OK: got <= p.most && got > 0})
 		}
 	}
 	if cfg.Failed >= 0 {
@@ -108,11 +145,7 @@ func checksOf(cfg config.Load, r *load.Result) []load.Check {
 	return checks
 }
 
-func writeLoadReport(name string, test load.Config, r *load.Result, checks []load.Check) error {
-	file, err := os.Create(name)
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
+func writeLoadReport(file *os.File, test load.Config, r *load.Result, checks []load.Check) error {
 	title := "Load test of " + test.URLs[0]
 	if len(test.URLs) > 1 {
 		title += fmt.Sprintf(" and %d more", len(test.URLs)-1)
@@ -148,11 +181,18 @@ func printLoadJSON(w io.Writer, r *load.Result, checks []load.Check) error {
 	for _, p := range load.Percentiles {
 		percentiles[fmt.Sprintf("p%g", p)] = float64(r.Percentile(p)) / float64(time.Millisecond)
 	}
+	byOutcome := map[string]map[string]float64{}
+	for name := range r.Outcomes {
+		byOutcome[name] = map[string]float64{}
+		for _, p := range load.Percentiles {
+			byOutcome[name][fmt.Sprintf("p%g", p)] = float64(r.Of(name, p)) / float64(time.Millisecond)
+		}
+	}
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(map[string]any{
 		"due": r.Due, "failed": r.Failed, "seconds": r.Took.Seconds(), "pagesPerSecond": r.Rate(), "bytes": r.Bytes,
-		"milliseconds": percentiles, "outcomes": r.Outcomes, "checks": append([]load.Check{}, checks...),
+		"milliseconds": percentiles, "outcomes": r.Outcomes, "byOutcome": byOutcome, "checks": append([]load.Check{}, checks...),
 	})
 }
 

@@ -117,6 +117,8 @@ func helpOf(w io.Writer, name string) {
 	case "warm":
 		fmt.Fprint(w, "stillpage warm asks for a site's pages as a bot does. With an ORIGIN, an installation renders them unasked: stillpage warm ORIGIN --help.\n\n")
 		config.Usage(w, new(config.Warm).WarmOptions())
+	case "health":
+		fmt.Fprint(w, "stillpage health [URL] asks the admin address of an instance whether it can render: http://127.0.0.1:8081, or what STILLPAGE_ADMIN_LISTEN says, unless URL does. Exit status 0 if it can.\n")
 	case "load":
 		fmt.Fprint(w, "stillpage load [URL…] asks for pages as crawlers do, at times that do not depend on the answers, and measures what they wait.\n\n")
 		config.Usage(w, new(config.Load).LoadOptions())

@@ -46,7 +46,12 @@ func record(ctx context.Context, args []string, getenv func(string) string, stdo
 	}
 	err = serveUntil(ctx, cfg.Listen, recorder, stdout, stderr, "Recording into "+cfg.File+" at http://%s; stop with Ctrl-C.\n", state)
 	n, failed := recorder.Recorded()
-	fmt.Fprintf(stdout, "%d answers are in %s\n", n, cfg.File)
+	if n == 0 {
+		os.Remove(cfg.File)
+		fmt.Fprintln(stdout, "Nothing was recorded, and no file is left.")
+	} else {
+		fmt.Fprintf(stdout, "%d answers are in %s\n", n, cfg.File)
+	}
 	return errors.Join(err, failed, file.Close())
 }
 

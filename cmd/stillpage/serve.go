@@ -155,7 +155,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 	case err := <-public.failed():
 		return err
 	}
-	log.Info("stopping; finishing what is in flight", "drain", cfg.Drain, "atMost", stopTimeout)
+	log.Info("stopping; finishing what is in flight", "drain", cfg.Drain.String(), "atMost", stopTimeout.String())
 	stopping, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	pause(stopping, cfg.Drain) // balancers see it at /health/ready, and send nothing more
@@ -306,7 +306,7 @@ func keepWarm(ctx context.Context, store *storage, scheduler *warm.Scheduler, be
 		looks.Go(func() {
 			store.alone(ctx, "schedule", log, func(ctx context.Context) {
 				if err := scheduler.Tick(ctx); err != nil && ctx.Err() == nil {
-					log.Error("sitemaps or jobs not done; they are tried again", "in", warmInterval, "err", err)
+					log.Error("sitemaps or jobs not done; they are tried again", "in", warmInterval.String(), "err", err)
 				}
 			})
 		})
@@ -326,7 +326,7 @@ func merge(ctx context.Context, records control.Store, sites *prerender.SiteCach
 	all, err := sites.All(ctx)
 	err = errors.Join(err, insight.MergeAll(ctx, records, all, time.Now()))
 	if err != nil && ctx.Err() == nil {
-		log.Error("statistics not merged; it is tried again", "in", mergeInterval, "err", err)
+		log.Error("statistics not merged; it is tried again", "in", mergeInterval.String(), "err", err)
 	}
 }
 
@@ -370,6 +370,11 @@ func status(started time.Time, sites *prerender.SiteCache, plane *control.Plane,
 }
 
 func banner(w io.Writer, cfg config.Serve, a addresses, token string, tokenIsNew bool) {
+	for _, address := range []*string{&a.edge, &a.router, &a.admin} { // that one can click
+		if host, port, err := net.SplitHostPort(*address); err == nil && net.ParseIP(host).IsUnspecified() {
+			*address = net.JoinHostPort("127.0.0.1", port)
+		}
+	}
 	fmt.Fprintf(w, "Stillpage %s is ready.\n\n", version)
 	if cfg.HasEdge() {
 		behind := "the app at " + a.app.String()

@@ -51,6 +51,9 @@ func size(ctx context.Context, args []string, getenv func(string) string, stdout
 		return err
 	}
 	measured, err := measure(ctx, cfg, pages, stderr)
+	if ctx.Err() != nil {
+		return errors.New("stopped")
+	}
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -57,7 +58,15 @@ func Open(dir string) (*Store, error) {
 	return &Store{db: pages, records: records, now: time.Now}, nil
 }
 
-func openFile(path string, bucket []byte) (*bbolt.DB, error) {
+func openFile(path string, bucket []byte) (_ *bbolt.DB, err error) {
+	// bbolt panics where a file is not what it has written; and one that is cut short is a
+	// fault of memory.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("open %s: it is damaged (%v); of pages, delete the file, and they are made again; control.db holds sites and tokens, take it from a backup", path, p)
+		}
+	}()
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: another stillpage uses this data directory; stop it or give --data another one", path)

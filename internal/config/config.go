@@ -269,6 +269,9 @@ func (c *Serve) validate() error {
 	if c.Shared.Create && !c.Shared.IsSet() {
 		fault("--create-tables creates what --table, --config-table and --bucket name, which are not given")
 	}
+	if c.Token != "" && len(c.Token) < 24 && !isLoopback(c.RouterListen) {
+		fault("--router-listen %s is open to others, and --token has %d characters; give it 24 or more, openssl rand -hex 24 makes one", c.RouterListen, len(c.Token))
+	}
 	if c.Token == "" && !isLoopback(c.RouterListen) {
 		fault("--router-listen %s is open to others, so give --token, which they must send", c.RouterListen)
 	}

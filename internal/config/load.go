@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ type Load struct {
 	Sitemaps []string
 	Lists    []string // files
 	Through  string   // URL of an edge or router that is asked in the place of the pages' own hosts; "": none
+	Rebase   *url.URL // whose scheme and host take the place of the pages'; nil: they stay
 	Test     load.Config
 	Metrics  []string // URLs of /metrics
 	Report   string   // file; "": none
@@ -48,10 +50,19 @@ func (c *Load) LoadOptions() []Option {
 			return nil
 		}, true, true},
 		{"through", "URL", "the pages' own addresses", "a router that is asked instead, by /https://host/path, like http://127.0.0.1:8082", func(s string) error {
-			var list []string
-			err := setURL(&list)(s)
+			if u, err := url.Parse(s); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+				return errors.New("must be a URL like http://127.0.0.1:8082")
+			}
 			c.Through = strings.TrimSuffix(s, "/")
-			return err
+			return nil
+		}, false, true},
+		{"rebase", "URL", "the pages' own addresses", "where the pages of a sitemap or list are asked for, like http://127.0.0.1:8080", func(s string) error {
+			u, err := url.Parse(s)
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+				return errors.New("must be a URL like http://127.0.0.1:8080")
+			}
+			c.Rebase = u
+			return nil
 		}, false, true},
 		{"rate", "R", "10", "requests a second: 20; a ramp, 10..200; crawlers that come and go, bursts:20", func(s string) (err error) {
 			c.Test.Arrivals, err = load.ParseArrivals(s)
@@ -125,7 +136,7 @@ func ParseLoad(args []string, getenv func(string) string) (Load, error) {
 			err = errors.Join(err, fmt.Errorf("%q: %w", page, bad))
 		}
 	}
-	if len(c.URLs)+len(c.Sitemaps)+len(c.Lists) == 0 {
+	if len(c.URLs)+len(c.Sitemaps)+len(c.Lists) == 0 && err == nil {
 		err = errors.Join(err, errors.New("nothing to ask for: give URLs, --sitemap URL or --list FILE"))
 	}
 	return c, err

@@ -6,14 +6,17 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -81,7 +84,7 @@ type Result struct {
 	Took     time.Duration // until the last answer
 	Due      int
 	Outcomes map[string]int // by X-Stillpage-Cache, the reason of a refusal, the status, or the fault
-	Failed   int            // no answer, 5xx, or not sent
+	Failed   int            // no answer, 5xx, 429, a refusal, or not sent
 	Bytes    int64
 	Seconds  []Second
 
@@ -269,21 +272,38 @@ func (r *run) send(ctx context.Context, url string) (outcome string, bytes int64
 	}
 	answer, err := r.client.Do(request)
 	if err != nil {
-		return "no answer", 0, true
+		return "no answer: " + why(err), 0, true
 	}
 	defer answer.Body.Close()
 	bytes, err = io.Copy(io.Discard, answer.Body)
 	if err != nil {
 		return "answer cut off", bytes, true
 	}
-	failed = answer.StatusCode >= 500
+	failed = answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests
 	switch cache, reason := answer.Header.Get("X-Stillpage-Cache"), answer.Header.Get("X-Stillpage-Reason"); {
 	case cache != "" && !failed:
 		return cache, bytes, false
 	case reason != "":
-		return "refused: " + reason, bytes, failed
+		return "refused: " + reason, bytes, true // whatever the status: it is no page
 	}
 	return "status " + strconv.Itoa(answer.StatusCode), bytes, failed
+}
+
+// why is an error in a word or two.
+func why(err error) string {
+	var timeout interface{ Timeout() bool }
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns):
+		return "no such host"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "stopped"
+	}
+	return "connection lost"
 }
 
 // watch ends each second.

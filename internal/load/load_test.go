@@ -127,7 +127,7 @@ func TestTooManyWait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if result.Failed != result.Due || result.Outcomes["no answer"] != 10 || result.Outcomes["not sent: too many wait"] != result.Due-10 {
+		if result.Failed != result.Due || result.Outcomes["no answer: timeout"] != 10 || result.Outcomes["not sent: too many wait"] != result.Due-10 {
 			t.Errorf("got %d due, %v", result.Due, result.Outcomes)
 		}
 		if result.Percentile(99) != 0 {
@@ -147,10 +147,11 @@ func TestOutcomes(t *testing.T) {
 			{cached("miss"), 200, "miss", false},
 			{cached("stale"), 404, "stale", false},
 			{http.Header{"X-Stillpage-Reason": {"busy"}}, 503, "refused: busy", true},
-			{http.Header{"X-Stillpage-Reason": {"site-unknown"}}, 404, "refused: site-unknown", false},
+			{http.Header{"X-Stillpage-Reason": {"site-unknown"}}, 404, "refused: site-unknown", true},
+			{nil, 429, "status 429", true},
 			{cached("hit"), 502, "status 502", true},
 			{nil, 200, "status 200", false},
-			{nil, 0, "no answer", true},
+			{nil, 0, "no answer: connection lost", true},
 		}
 		want := map[string]int{}
 		failed := 0

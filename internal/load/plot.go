@@ -90,6 +90,11 @@ func draw(title string, logarithmic bool, lines map[string][]float64, x func(i, 
 	at := width - right
 	for i, name := range slices.Backward(slices.Sorted(maps.Keys(lines))) {
 		colour := colours[i%len(colours)]
+		if name == "failed" {
+			colour = "#d1242f"
+		} else if colour == "#d1242f" && lines["failed"] != nil {
+			colour = "#1a7f37"
+		}
 		fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="%s" stroke-width="1.4"/>`, path(lines[name], x, px, py), colour)
 		fmt.Fprintf(&b, `<text x="%d" y="16" class="l" fill="%s">%s</text>`, at, colour, template.HTMLEscapeString(name))
 		at -= 14 + 7*len(name)

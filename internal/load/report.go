@@ -22,8 +22,8 @@ var Percentiles = []float64{50, 75, 90, 95, 99, 99.9, 100}
 
 // Check is something that a test was to show.
 type Check struct {
-	Text string
-	OK   bool
+	Text string `json:"text"`
+	OK   bool   `json:"ok"`
 }
 
 // Report writes a page that needs nothing else: numbers, and plots of them over the time.

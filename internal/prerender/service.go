@@ -244,6 +244,9 @@ func (s *Service) render(ctx context.Context, request Request, old *Snapshot, fe
 		return nil, nil, fmt.Errorf("render %s: %w", page.URL, err)
 	}
 	defer end()
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < leastRender { // leases and limits may be slow to answer
+		return nil, nil, fmt.Errorf("render of %s: no time is left for it: %w", page.URL, ErrBusy)
+	}
 	snap, phases, err := s.Maker.Make(ctx, page, fence)
 	if err == nil && old == nil {
 		s.countNotFound(ctx, request, snap)

@@ -256,7 +256,7 @@ func TestClientThatHangsUpDoesNotStopTheRender(t *testing.T) {
 func TestWhatIsNotStored(t *testing.T) {
 	t.Parallel()
 	for name, r := range map[string]prerender.Rendering{
-		"partial":              {Status: 200, Partial: "a request"},
+		"partial":              {Status: 200, Partial: "a request", Body: []byte("<p>so far</p>")},
 		"error of the site":    {Status: 500},
 		"overload of the site": {Status: 503},
 		"forbidden":            {Status: 403},
@@ -275,6 +275,20 @@ func TestWhatIsNotStored(t *testing.T) {
 		}})
 		want(t, s, page(t, "/"), prerender.Miss, "")
 		want(t, s, page(t, "/"), prerender.Hit, "")
+	}
+}
+
+// A page on which nothing was yet is no answer: a bot would take it for the page.
+func TestPartialWithNothingOnIt(t *testing.T) {
+	t.Parallel()
+	for _, r := range []prerender.Rendering{
+		{Status: 200, Partial: "a request"},
+		{Status: 200, Partial: "scripts", Body: []byte("<div id=root></div>"), Content: &prerender.Content{}},
+	} {
+		s, _, _ := service(&browser{do: func(context.Context, int) (*prerender.Rendering, error) { return &r, nil }})
+		if a, err := s.Answer(t.Context(), prerender.Request{Page: page(t, "/")}); !errors.Is(err, prerender.ErrRenderTimeout) {
+			t.Errorf("got %+v, %v", a, err)
+		}
 	}
 }
 

@@ -33,6 +33,9 @@ func (s *Studio) Make(ctx context.Context, page Page, fence int64) (*Snapshot, [
 	if rendering.Partial != "" && page.Rule.Rendering.RefusePartial {
 		return nil, nil, fmt.Errorf("render %s: it was waiting for %s: %w", page.URL, rendering.Partial, ErrRenderTimeout)
 	}
+	if c := rendering.Content; rendering.Partial != "" && (len(rendering.Body) == 0 || c != nil && c.Text+c.Links+c.Images == 0) {
+		return nil, nil, fmt.Errorf("render %s: nothing was on it yet, and it was waiting for %s: %w", page.URL, rendering.Partial, ErrRenderTimeout)
+	}
 	start := time.Now()
 	snap, err := newSnapshot(rendering, began)
 	if err != nil {

@@ -58,6 +58,7 @@ type Mock struct {
 	rules     Rules
 	mu        sync.Mutex
 	exchanges map[string][]Exchange
+	asked     map[string]bool // method and target, whatever the body
 	next      map[string]int
 	answered  int
 	unmatched map[string]int // by method and target
@@ -69,10 +70,11 @@ func NewMock(r io.Reader) (*Mock, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Mock{rules: head.Scrubbed, exchanges: map[string][]Exchange{}, next: map[string]int{}, unmatched: map[string]int{}, Latency: Latency{Factor: 1}}
+	m := &Mock{rules: head.Scrubbed, exchanges: map[string][]Exchange{}, asked: map[string]bool{}, next: map[string]int{}, unmatched: map[string]int{}, Latency: Latency{Factor: 1}}
 	for _, e := range list {
 		k := key(e.Method, e.Target, e.Body)
 		m.exchanges[k] = append(m.exchanges[k], e)
+		m.asked[e.Method+" "+e.Target] = true
 	}
 	return m, nil
 }
@@ -108,7 +110,11 @@ func (m *Mock) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := m.find(r.Method, target, hash(m.rules.body(r.Header.Get("Content-Type"), body)))
 	if e == nil {
 		w.Header().Set("Cache-Control", "no-store")
-		http.Error(w, fmt.Sprintf("%s %s was not recorded", r.Method, target), http.StatusNotImplemented)
+		how := ""
+		if m.asked[r.Method+" "+target] {
+			how = " with this body"
+		}
+		http.Error(w, fmt.Sprintf("%s %s was not recorded%s", r.Method, target, how), http.StatusNotImplemented)
 		return
 	}
 	first, rest := m.Latency.of(e)

@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,6 +138,11 @@ func (r *Recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 					return
 				}
 				e.AllMS = milliseconds(time.Since(start))
+				body, ok := plainBody(e.Header, body)
+				if !ok {
+					r.log().Warn("not recorded: it is compressed in a way that is not known here, and what is in it cannot be scrubbed", "target", e.Target, "encoding", res.Header.Get("Content-Encoding"))
+					return
+				}
 				e.setBody(r.Rules.body(res.Header.Get("Content-Type"), body))
 				if err := r.write(e); err != nil {
 					r.log().Error("the recording cannot be written", "err", err)
@@ -162,6 +168,29 @@ func (r *Recorder) kept(h http.Header) http.Header {
 		out.Del(name)
 	}
 	return out
+}
+
+// plainBody decompresses what a server has compressed although nobody asked for it.
+func plainBody(h http.Header, body []byte) ([]byte, bool) {
+	switch strings.ToLower(h.Get("Content-Encoding")) {
+	case "", "identity":
+		return body, true
+	case "gzip", "x-gzip":
+		if len(body) == 0 { // of a HEAD
+			return body, true
+		}
+		zr, err := gzip.NewReader(bytes.NewReader(body))
+		if err != nil {
+			return nil, false
+		}
+		plain, err := io.ReadAll(io.LimitReader(zr, mostBody+1))
+		if err != nil || len(plain) > mostBody {
+			return nil, false
+		}
+		h.Del("Content-Encoding")
+		return plain, true
+	}
+	return nil, false
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -78,18 +78,21 @@ func hash(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// mostLine bounds a line: the largest body, as base64, and its header.
-const mostLine = 2*mostBody + 1<<20
-
-// Read reads a recording.
+// Read reads a recording. A last line that was cut off is left out.
 func Read(r io.Reader) (Head, []Exchange, error) {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 64<<10), mostLine)
+	lines := bufio.NewReader(r)
 	var head Head
 	var list []Exchange
-	for n := 1; lines.Scan(); n++ {
+	for n := 1; ; n++ {
+		line, end := lines.ReadBytes('\n')
+		if end != nil && !errors.Is(end, io.EOF) {
+			return head, nil, fmt.Errorf("the recording: %w", end)
+		}
+		if end != nil && len(line) == 0 {
+			break
+		}
 		if n == 1 {
-			if err := json.Unmarshal(lines.Bytes(), &head); err != nil || head.Format == 0 {
+			if err := json.Unmarshal(line, &head); err != nil || head.Format == 0 {
 				return head, nil, errors.New("this is no recording of `stillpage record`: its first line lacks stillpageRecording")
 			}
 			if head.Format != format {
@@ -98,7 +101,11 @@ func Read(r io.Reader) (Head, []Exchange, error) {
 			continue
 		}
 		var e Exchange
-		err := json.Unmarshal(lines.Bytes(), &e)
+		err := json.Unmarshal(line, &e)
+		var broken *json.SyntaxError
+		if errors.As(err, &broken) && end != nil {
+			break // its end was never written
+		}
 		if err == nil && (e.Method == "" || len(e.Target) == 0 || e.Target[0] != '/' || e.Status < 200 || e.Status > 599) {
 			err = errors.New("it lacks a method, a target that begins with / or a status from 200 to 599")
 		}
@@ -106,9 +113,6 @@ func Read(r io.Reader) (Head, []Exchange, error) {
 			return head, nil, fmt.Errorf("line %d of the recording: %w", n, err)
 		}
 		list = append(list, e)
-	}
-	if err := lines.Err(); err != nil {
-		return head, nil, fmt.Errorf("the recording: %w", err)
 	}
 	if head.Format == 0 {
 		return head, nil, errors.New("the recording is empty")

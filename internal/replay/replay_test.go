@@ -2,6 +2,7 @@ package replay_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -183,6 +184,31 @@ func TestScrub(t *testing.T) {
 	}
 }
 
+// What a server compresses although nobody asked for it is looked into all the same.
+func TestScrubCompressed(t *testing.T) {
+	t.Parallel()
+	encoding := "gzip"
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Encoding", encoding)
+		zw := gzip.NewWriter(w)
+		io.WriteString(zw, `{"jwt": "TOPSECRET", "n": 1}`)
+		zw.Close()
+	}))
+	defer app.Close()
+	base, recording := record(t, replay.DefaultScrubbed, app.URL)
+	exchange(t, base, "GET", "/a", "", "", "Accept-Encoding", "gzip")
+	encoding = "br" // it says so
+	exchange(t, base, "GET", "/b", "", "", "Accept-Encoding", "br")
+	_, replayed := mock(t, recording.String())
+	if got := exchange(t, replayed, "GET", "/a", "", ""); !strings.HasSuffix(got, `{"jwt": "SCRUBBED", "n": 1}`) || strings.Contains(got, "gzip") {
+		t.Errorf("got %s", got)
+	}
+	if got := exchange(t, replayed, "GET", "/b", "", ""); !strings.HasPrefix(got, "501") {
+		t.Errorf("what cannot be looked into is recorded: %s", got)
+	}
+}
+
 func TestLatency(t *testing.T) {
 	t.Parallel()
 	recording := `{"stillpageRecording":1,"recordedAt":"2026-11-22T10:00:00Z","scrubbed":[]}
@@ -243,7 +269,7 @@ func TestBadRecordings(t *testing.T) {
 		"{}":                       "is no recording",
 		`{"log":{}}`:               "is no recording",
 		`{"stillpageRecording":9}`: "format 9",
-		head + "{":                 "line 2",
+		head + "{\n":               "line 2",
 		head + `{"method":"GET","target":"x","status":200}`: "target that begins with /",
 		head + "\n": "line 2",
 		head + `{"method":"GET","target":"/","status":99}`:             "status",
@@ -257,6 +283,17 @@ func TestBadRecordings(t *testing.T) {
 		if u, err := replay.ParseUpstream(bad); err == nil {
 			t.Errorf("%q is %+v", bad, u)
 		}
+	}
+}
+
+// A recorder that was killed, or a disk that was full, leaves half a line.
+func TestCutOffRecording(t *testing.T) {
+	t.Parallel()
+	m, err := replay.NewMock(strings.NewReader(`{"stillpageRecording":1,"recordedAt":"2026-11-22T10:00:00Z","scrubbed":[]}
+{"method":"GET","target":"/","status":200,"header":{},"text":"x"}
+{"method":"GET","target":"/b","sta`))
+	if err != nil || m.Exchanges() != 1 {
+		t.Errorf("got %v, %v", m, err)
 	}
 }
 

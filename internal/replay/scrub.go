@@ -15,7 +15,7 @@ import (
 // of a form, and members of JSON objects. * stands for any letters; - and _ for each other.
 var DefaultScrubbed = []string{
 	"authorization", "proxy-authorization", "cookie", "set-cookie", "*token*", "*secret*", "*password*", "passwd", "*api-key*", "apikey", "*credential*",
-	"*session-id*", "sessionid", "*csrf*", "*xsrf*", "*signature*", "x-amz-security-token",
+	"*session-id*", "sessionid", "*jwt*", "*csrf*", "*xsrf*", "*signature*", "x-amz-security-token",
 }
 
 // scrubbed is what stands in the place of a value.

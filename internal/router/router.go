@@ -76,22 +76,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = write(w, r, answer)
 	}
+	status := 0 // of a refusal
 	if err != nil {
 		plainApp := page.Rule.Failure.PlainApp || agent.Purpose == useragent.Preview
-		h.refuse(w, r, plainApp, err)
+		status = h.refuse(w, r, plainApp, err)
 	}
-	h.observe(r, page, agent, answer, err, time.Since(start))
+	h.observe(r, page, agent, answer, status, err, time.Since(start))
 }
 
 // observe says what has become of a request. A client that has hung up is no refusal.
-func (h *Handler) observe(r *http.Request, page prerender.Page, agent useragent.Agent, a *prerender.Answer, err error, took time.Duration) {
+func (h *Handler) observe(r *http.Request, page prerender.Page, agent useragent.Agent, a *prerender.Answer, status int, err error, took time.Duration) {
 	o := telemetry.Request{
 		Method: r.Method, URI: r.RequestURI, Host: r.Header.Get(HostHeader), Site: page.Site.Origin.Host,
 		Agent: agent.Name, Purpose: string(agent.Purpose), Took: took, Err: err,
 	}
 	if err != nil {
 		refusal := refusalOf(err)
-		o.Cache, o.Status, o.Reason = "refused", refusal.status, refusal.reason
+		o.Cache, o.Status, o.Reason = "refused", status, refusal.reason
 		o.HungUp = r.Context().Err() != nil
 	} else {
 		o.Cache, o.Status, o.Bytes = string(a.Source), a.Status, int64(len(a.Gzip)) // nine of ten crawlers take it so
@@ -310,7 +311,8 @@ func headerText(s string) string {
 	}, s)
 }
 
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, plainApp bool, err error) {
+// refuse writes a refusal, and returns its status.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, plainApp bool, err error) int {
 	refusal := refusalOf(err)
 	status := refusal.status
 	if isEdge(r) {
@@ -336,4 +338,5 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, plainApp bool, 
 	if r.Method != http.MethodHead {
 		fmt.Fprint(w, text)
 	}
+	return status
 }

@@ -69,10 +69,19 @@ func (m Measured) On(mb int, l Load, p insight.Prices) Lambda {
 	perRender := p.Render(render, float64(mb)/1024)
 	return Lambda{
 		MB: mb, Render: render,
-		Concurrency: int(math.Ceil(misses * l.Peak * render.Seconds())),
+		Concurrency: places(misses * l.Peak * render.Seconds()),
 		Dollars:     secondsPerMonth * (misses*perRender + l.Rate*p.Answer()),
 		PerMillion:  1e6 * (p.Invocation + render.Seconds()*float64(mb)/1024*p.GBSecond),
 	}
+}
+
+// places are as many as are in use in all but one of a thousand moments, if so many are in the
+// mean and bots come when they like (a Poisson distribution, by its standard deviation).
+func places(mean float64) int {
+	if mean == 0 {
+		return 0
+	}
+	return int(math.Ceil(mean + 3*math.Sqrt(mean)))
 }
 
 // Machines is what it takes on machines of one's own.
@@ -86,10 +95,9 @@ type Machines struct {
 const inUse = 2.0 / 3
 
 const (
-	// perPlace is what a page takes while it is rendered, and fixed what there is without:
-	// docs/benchmarks.md, memory at 1, 4 and 8 pages at once.
-	perPlace = 0.035
-	fixed    = 0.2
+	// perInstance is for one of two cores with four pages at a time (docs/selfhost.md), of which
+	// a hostile one may take 1.3 GB before it is ended.
+	perInstance = 1.5
 
 	// answer is the processor time of a page from the store (docs/benchmarks.md, hits).
 	answer = 200 * time.Microsecond
@@ -99,7 +107,7 @@ const (
 func (m Measured) OnMachines(l Load) Machines {
 	misses := l.Rate * (1 - l.HitRatio) * l.Peak
 	cores := (misses*m.Processor.Seconds() + l.Rate*l.Peak*answer.Seconds()) / inUse
-	return Machines{Cores: cores, GB: math.Ceil(cores/2)*fixed + misses*m.Median.Seconds()*perPlace}
+	return Machines{Cores: cores, GB: max(1, math.Ceil(cores/2)) * perInstance}
 }
 
 // PublishedCores is what 1 request a second took of Rendertron, by those who measured it
