@@ -90,7 +90,7 @@ func install(t *testing.T) *account {
 	}
 	a.front = httptest.NewServer(front)
 	t.Cleanup(a.front.Close)
-	a.table, a.config = awstest.Table(t), awstest.ConfigTable(t)
+	a.table, a.config = awstest.Tables(t)
 	a.env = []string{
 		"AWS_ACCESS_KEY_ID=" + awstest.AccessKey, "AWS_SECRET_ACCESS_KEY=" + awstest.SecretKey,
 		"AWS_ENDPOINT_URL_DYNAMODB=" + awstest.DynamoDBEndpoint(t), "AWS_ENDPOINT_URL_S3=" + awstest.S3Endpoint(t),

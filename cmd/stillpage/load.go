@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,11 +23,8 @@ import (
 // loadTest is `stillpage load`.
 func loadTest(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	cfg, err := config.ParseLoad(args, getenv)
-	if errors.Is(err, flag.ErrHelp) {
-		return err
-	}
 	if err != nil {
-		return usageError{err}
+		return asUsage(err)
 	}
 	pages, unread := pagesOf(ctx, cfg.Sitemaps, cfg.Lists)
 	if unread != nil {

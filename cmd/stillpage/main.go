@@ -105,6 +105,15 @@ func exit(name string, err error, stdout, stderr io.Writer) int {
 // usageError is a mistake in the command line or the environment.
 type usageError struct{ error }
 
+// asUsage is what a command returns whose configuration cannot be read: a mistake, or a call for
+// help.
+func asUsage(err error) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return usageError{err}
+}
+
 // helpOf prints the flags of one command.
 func helpOf(w io.Writer, name string) {
 	switch name {

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,11 +20,8 @@ import (
 // render is `stillpage render URL`.
 func render(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	cfg, err := config.ParseRender(args, getenv)
-	if errors.Is(err, flag.ErrHelp) {
-		return err
-	}
 	if err != nil {
-		return usageError{err}
+		return asUsage(err)
 	}
 	page, err := pageOf(cfg)
 	if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,11 +21,8 @@ import (
 // what is answered.
 func record(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	cfg, err := config.ParseRecord(args, getenv)
-	if errors.Is(err, flag.ErrHelp) {
-		return err
-	}
 	if err != nil {
-		return usageError{err}
+		return asUsage(err)
 	}
 	file, err := os.OpenFile(cfg.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -58,11 +54,8 @@ func record(ctx context.Context, args []string, getenv func(string) string, stdo
 // mock is `stillpage mock`: it answers from a recording until it is stopped.
 func mock(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	cfg, err := config.ParseMock(args, getenv)
-	if errors.Is(err, flag.ErrHelp) {
-		return err
-	}
 	if err != nil {
-		return usageError{err}
+		return asUsage(err)
 	}
 	file, err := os.Open(cfg.File)
 	if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,11 +40,8 @@ const stopTimeout = 24 * time.Second
 // serve is `stillpage serve`: all parts in one process.
 func serve(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	cfg, err := config.ParseServe(args, getenv)
-	if errors.Is(err, flag.ErrHelp) {
-		return err
-	}
 	if err != nil {
-		return usageError{err}
+		return asUsage(err)
 	}
 	log := logger(cfg.LogFormat, stderr)
 	started := time.Now()

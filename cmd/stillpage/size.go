@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,11 +31,8 @@ import (
 // size is `stillpage size`.
 func size(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	cfg, err := config.ParseSize(args, getenv)
-	if errors.Is(err, flag.ErrHelp) {
-		return err
-	}
 	if err != nil {
-		return usageError{err}
+		return asUsage(err)
 	}
 	if cfg.Demo {
 		shop := httptest.NewServer(demo.Handler())

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -20,11 +19,8 @@ import (
 // warmUp is `stillpage warm`: it asks for the pages of sitemaps and lists as a bot.
 func warmUp(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	cfg, err := config.ParseWarm(args, getenv)
-	if errors.Is(err, flag.ErrHelp) {
-		return err
-	}
 	if err != nil {
-		return usageError{err}
+		return asUsage(err)
 	}
 	pages, unread := pagesOf(ctx, cfg.Sitemaps, cfg.Lists)
 	if unread != nil {

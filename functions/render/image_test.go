@@ -66,9 +66,10 @@ func newMachine(t *testing.T) *machine {
 	secure.StartTLS()
 	t.Cleanup(site.Close)
 	t.Cleanup(secure.Close)
+	pages, records := awstest.Tables(t)
 	m := &machine{
 		t: t, name: "stillpage-test-" + strings.ToLower(rand.Text()), lambda: lambdatest.Start(t),
-		site: site.URL, secure: secure.URL, table: awstest.Table(t), config: awstest.ConfigTable(t), bucket: awstest.Bucket(t),
+		site: site.URL, secure: secure.URL, table: pages, config: records, bucket: awstest.Bucket(t),
 	}
 	env := m.environment()
 	m.lambda.Deploy(lambdatest.Function{

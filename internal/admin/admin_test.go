@@ -58,7 +58,8 @@ func openBolt(t testing.TB) *boltstore.Store {
 // overDynamoDB is newOperator on DynamoDB Local.
 func overDynamoDB(t testing.TB) *operator {
 	db := awstest.DynamoDB(t)
-	return newOperatorWith(t, &dynamo.Store{Client: db, Table: awstest.Table(t), Consistent: true}, &dynamo.Records{Client: db, Table: awstest.ConfigTable(t)})
+	pages, records := awstest.Tables(t)
+	return newOperatorWith(t, &dynamo.Store{Client: db, Table: pages, Consistent: true}, &dynamo.Records{Client: db, Table: records})
 }
 
 // stores are what everything is tested over.

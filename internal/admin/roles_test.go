@@ -318,7 +318,8 @@ func TestNoChangeWithoutItsEvent(t *testing.T) {
 		"bbolt": func() (prerender.Store, control.Store) { s := openBolt(t); return s, s.Records() },
 		"DynamoDB Local": func() (prerender.Store, control.Store) {
 			db := awstest.DynamoDB(t)
-			return &dynamo.Store{Client: db, Table: awstest.Table(t), Consistent: true}, &dynamo.Records{Client: db, Table: awstest.ConfigTable(t)}
+			pages, records := awstest.Tables(t)
+			return &dynamo.Store{Client: db, Table: pages, Consistent: true}, &dynamo.Records{Client: db, Table: records}
 		},
 	} {
 		for _, after := range []bool{false, true} {

@@ -107,13 +107,9 @@ func (c *Serve) ServeOptions() []Option {
 			c.Sites = append(c.Sites, o)
 			return err
 		}, true, false},
-		{"origin", "URL", "", "the app that the edge stands in front of, like http://127.0.0.1:3000", func(s string) error {
-			u, err := url.Parse(s)
-			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-				return errors.New("must be a URL like http://127.0.0.1:3000")
-			}
-			c.Origin = u
-			return nil
+		{"origin", "URL", "", "the app that the edge stands in front of, like http://127.0.0.1:3000", func(s string) (err error) {
+			c.Origin, err = parseURL(s, "http://127.0.0.1:3000")
+			return err
 		}, false, false},
 		{"demo", "", "off", "put the edge in front of a built-in demo app", setBool(&c.Demo), false, false},
 		{"listen", "ADDR", "127.0.0.1:8080", "where the edge listens, for people and bots", setAddr(&c.Listen), false, false},
@@ -188,14 +184,7 @@ func (c *Warm) WarmOptions() []Option {
 			c.Rate = rate
 			return nil
 		}, false, false},
-		{"parallel", "N", "4", "pages waited for at once", func(s string) error {
-			n, err := strconv.Atoi(s)
-			if err != nil || n < 1 || n > 256 {
-				return errors.New("must be a number from 1 to 256")
-			}
-			c.Parallel = n
-			return nil
-		}, false, false},
+		{"parallel", "N", "4", "pages waited for at once", setNumber(&c.Parallel, 1, 256), false, false},
 		{"mobile", "", "off", "ask as a phone", setBool(&c.Mobile), false, false},
 		{"state", "FILE", "", "what was asked for, so that a run goes on where it was stopped, and the next asks for what has changed", setString(&c.State), false, false},
 		{"again", "D", "1d", "with --state: after how long a page is asked for again whose sitemap does not say when it has changed", setInterval(&c.Again), false, false},
@@ -209,14 +198,7 @@ func (c *Chrome) options() []Option {
 			c.EgressAllow = append(c.EgressAllow, p)
 			return err
 		}, true, false},
-		{"concurrency", "N", "two a core", "pages rendered at once", func(s string) error {
-			n, err := strconv.Atoi(s)
-			if err != nil || n < 1 || n > 256 {
-				return errors.New("must be a number from 1 to 256")
-			}
-			c.Concurrency = n
-			return nil
-		}, false, false},
+		{"concurrency", "N", "two a core", "pages rendered at once", setNumber(&c.Concurrency, 1, 256), false, false},
 		{"language", "L", prerender.DefaultLanguage, "language of the person that pages are rendered for, as in Accept-Language", setString(&c.Rendering.Language), false, false},
 		{"follow-redirects", "", "off: the bot is answered 302", "show the page that a script or a meta refresh leads to", setBool(&c.Rendering.FollowRedirects), false, false},
 		{"declarative-shadow", "", "off: they are flattened", "write shadow roots as <template shadowrootmode>", setBool(&c.Rendering.DeclarativeShadow), false, false},
@@ -427,11 +409,31 @@ func setInterval(field *time.Duration) func(string) error {
 
 func setURL(field *[]string) func(string) error {
 	return func(s string) error {
-		u, err := url.Parse(s)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return errors.New("must be a URL like https://www.example.com/sitemap.xml")
+		if _, err := parseURL(s, "https://www.example.com/sitemap.xml"); err != nil {
+			return err
 		}
 		*field = append(*field, s)
+		return nil
+	}
+}
+
+// parseURL reads an http URL; the example is for who has written none.
+func parseURL(s, example string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("must be a URL like " + example)
+	}
+	return u, nil
+}
+
+// setNumber reads a whole number.
+func setNumber(field *int, least, most int) func(string) error {
+	return func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < least || n > most {
+			return fmt.Errorf("must be a number from %d to %d", least, most)
+		}
+		*field = n
 		return nil
 	}
 }

@@ -50,19 +50,13 @@ func (c *Load) LoadOptions() []Option {
 			return nil
 		}, true, true},
 		{"through", "URL", "the pages' own addresses", "a router that is asked instead, by /https://host/path, like http://127.0.0.1:8082", func(s string) error {
-			if u, err := url.Parse(s); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-				return errors.New("must be a URL like http://127.0.0.1:8082")
-			}
+			_, err := parseURL(s, "http://127.0.0.1:8082")
 			c.Through = strings.TrimSuffix(s, "/")
-			return nil
+			return err
 		}, false, true},
-		{"rebase", "URL", "the pages' own addresses", "where the pages of a sitemap or list are asked for, like http://127.0.0.1:8080", func(s string) error {
-			u, err := url.Parse(s)
-			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-				return errors.New("must be a URL like http://127.0.0.1:8080")
-			}
-			c.Rebase = u
-			return nil
+		{"rebase", "URL", "the pages' own addresses", "where the pages of a sitemap or list are asked for, like http://127.0.0.1:8080", func(s string) (err error) {
+			c.Rebase, err = parseURL(s, "http://127.0.0.1:8080")
+			return err
 		}, false, true},
 		{"rate", "R", "10", "requests a second: 20; a ramp, 10..200; crawlers that come and go, bursts:20", func(s string) (err error) {
 			c.Test.Arrivals, err = load.ParseArrivals(s)
@@ -93,14 +87,7 @@ func (c *Load) LoadOptions() []Option {
 			c.Test.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 			return nil
 		}, true, true},
-		{"open", "N", "2000", "requests that may wait at once; those due beyond it are not sent, and count as failed", func(s string) error {
-			n, err := strconv.Atoi(s)
-			if err != nil || n < 1 || n > 100_000 {
-				return errors.New("must be a number from 1 to 100000")
-			}
-			c.Test.MostOpen = n
-			return nil
-		}, false, true},
+		{"open", "N", "2000", "requests that may wait at once; those due beyond it are not sent, and count as failed", setNumber(&c.Test.MostOpen, 1, 100_000), false, true},
 		{"metrics", "URL", "none", "/metrics of an instance, for processor and memory, like http://127.0.0.1:8081/metrics", setURL(&c.Metrics), true, true},
 		{"report", "FILE", "none", "write an HTML page with numbers and plots", setString(&c.Report), false, true},
 		{"json", "", "off", "print the numbers as JSON", setBool(&c.JSON), false, true},

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -39,16 +38,6 @@ type Operate struct {
 
 // operateOptions are all options of these commands. Each command takes some of them.
 func (c *Operate) operateOptions() []Option {
-	count := func(field *int, most int) func(string) error {
-		return func(s string) error {
-			n, err := strconv.Atoi(s)
-			if err != nil || n < 1 || n > most {
-				return fmt.Errorf("must be a number from 1 to %d", most)
-			}
-			*field = n
-			return nil
-		}
-	}
 	return []Option{
 		{"api", "URL", "http://127.0.0.1:8081", "the admin address of the installation", setString(&c.API), false, false},
 		{"api-token", "T", "that of --data; else requests are signed with AWS credentials", "a token for the admin API", setString(&c.Token), false, false},
@@ -68,7 +57,7 @@ func (c *Operate) operateOptions() []Option {
 		{"agent", "UA", "GPTBot/1.2", "the User-Agent that would ask", setString(&c.Agent), false, false},
 		{"device", "D", "desktop", "desktop or mobile", setString(&c.Device), false, false},
 		{"accept-language", "L", "", "as in Accept-Language", setString(&c.Language), false, false},
-		{"limit", "N", "50", "how many are listed", count(&c.Limit, 10_000), false, false},
+		{"limit", "N", "50", "how many are listed", setNumber(&c.Limit, 1, 10_000), false, false},
 		{"use", "U", "integration", "what a token is for: integration, viewer, operator or admin", setString(&c.Use), false, false},
 		{"for-site", "HOST", "all", "a site that a token is for", func(s string) error { c.Sites = append(c.Sites, s); return nil }, true, false},
 		{"expires-in", "D", "never", "how long a token is good for, like 90d", setInterval(&c.ExpiresIn), false, false},
@@ -77,7 +66,7 @@ func (c *Operate) operateOptions() []Option {
 		{"since", "T", "", "a time like 2026-11-22T10:30:00Z, or a day", setTime(&c.Since), false, false},
 		{"until", "T", "", "the same", setTime(&c.Until), false, false},
 		{"head", "N:HASH", "the installation's", "the end of the chain as you have noted it", setString(&c.Head), false, false},
-		{"days", "N", "1", "of how many days", count(&c.Days, 400), false, false},
+		{"days", "N", "1", "of how many days", setNumber(&c.Days, 1, 400), false, false},
 		{"sitemap", "URL", "those in the site's settings", "a sitemap with the pages", setURL(&c.Sitemaps), true, false},
 	}
 }

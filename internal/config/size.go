@@ -42,14 +42,7 @@ func (c *Size) SizeOptions() []Option {
 			return nil
 		}, true, true},
 		{"demo", "", "off", "render the built-in demo shop", setBool(&c.Demo), false, true},
-		{"renders", "N", "60", "how many pages are rendered one at a time, and then as many at once", func(s string) error {
-			n, err := strconv.Atoi(s)
-			if err != nil || n < 5 || n > 10_000 {
-				return errors.New("must be a number from 5 to 10000")
-			}
-			c.Renders = n
-			return nil
-		}, false, true},
+		{"renders", "N", "60", "how many pages are rendered one at a time, and then as many at once", setNumber(&c.Renders, 5, 10_000), false, true},
 		{"rate", "R", "10", "requests a second that are to be answered, in the mean", between(&c.Rate, 0.001, 1e6), false, true},
 		{"hit-ratio", "H", "0.9", "how many of them are in the store", between(&c.HitRatio, 0, 1), false, true},
 		{"peak", "F", "3", "how many times the mean the busiest minute is", between(&c.Peak, 1, 1000), false, true},

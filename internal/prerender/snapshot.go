@@ -88,15 +88,18 @@ func (s *Snapshot) EncodeMeta() ([]byte, error) {
 // DecodeMeta reads what EncodeMeta has written, in this version or another. That of a newer one
 // is ErrNotFound.
 func DecodeMeta(meta []byte) (*Snapshot, error) {
-	var only struct{ Format int }
-	if err := json.Unmarshal(meta, &only); err != nil {
-		return nil, fmt.Errorf("stored snapshot: %w", err)
-	}
-	if only.Format > NewestFormat {
-		return nil, fmt.Errorf("stored snapshot has format %d, and this version reads up to %d: %w", only.Format, NewestFormat, ErrNotFound)
-	}
 	s := &Snapshot{}
-	if err := json.Unmarshal(meta, s); err != nil {
+	err := json.Unmarshal(meta, s)
+	format := s.Format
+	if err != nil { // a newer one may be written otherwise in all but this
+		var only struct{ Format int }
+		json.Unmarshal(meta, &only)
+		format = only.Format
+	}
+	if format > NewestFormat {
+		return nil, fmt.Errorf("stored snapshot has format %d, and this version reads up to %d: %w", format, NewestFormat, ErrNotFound)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("stored snapshot: %w", err)
 	}
 	s.Format = 0 // it is the store's business

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 )
@@ -154,11 +154,8 @@ func (e *EMF) encode(line *emfLine, at time.Time) []byte {
 // 2026, aws.amazon.com/cloudwatch/pricing).
 func Cost(from ...string) (metrics int, dollars float64) {
 	for _, m := range Table {
-		for _, f := range from {
-			if strings.Contains(strings.Join(m.From, " "), f) {
-				metrics += m.Series() // the functions share their dimensions, so it is one metric
-				break
-			}
+		if slices.ContainsFunc(from, m.isFrom) {
+			metrics += m.Series() // the functions share their dimensions, so it is one metric
 		}
 	}
 	return metrics, 0.30 * float64(metrics)

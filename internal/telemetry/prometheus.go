@@ -46,15 +46,6 @@ func (r *Recorder) text(version, from string) []byte {
 	return b.Bytes()
 }
 
-func (m *Metric) isFrom(program string) bool {
-	for _, f := range m.From {
-		if f == program {
-			return true
-		}
-	}
-	return false
-}
-
 func (m *Metric) write(b *bytes.Buffer, name, label string, v *values) {
 	own := ""
 	if m.Label != "" {

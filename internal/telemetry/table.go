@@ -163,6 +163,9 @@ func (m *Metric) value(label string) string {
 	return Other
 }
 
+// isFrom says whether a program knows it.
+func (m *Metric) isFrom(program string) bool { return slices.Contains(m.From, program) }
+
 // Series is how many a metric can be at most, each of which CloudWatch bills as one.
 func (m *Metric) Series() int {
 	if m.Label == "" {
