@@ -150,6 +150,8 @@ type TokenCache struct {
 
 	mu    sync.Mutex
 	known map[string]*knownToken // by ID
+
+	outage prerender.Outage
 }
 
 type knownToken struct {
@@ -168,7 +170,7 @@ const (
 	// may have been revoked.
 	tokenGrace = 5 * time.Minute
 
-	// tokenTimeout bounds a reading.
+	// tokenTimeout bounds a reading, and a note.
 	tokenTimeout = 2 * time.Second
 
 	// usedLife is for how long it is remembered that a token was used.
@@ -217,9 +219,9 @@ func (c *TokenCache) read(ctx context.Context, id string, now time.Time) knownTo
 		}
 	}
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
-	defer cancel()
-	record, err := c.Records.Get(ctx, TokenRecord, id)
+	bounded, done := c.outage.Bound(ctx, tokenTimeout)
+	record, err := c.Records.Get(bounded, TokenRecord, id)
+	done()
 	k := knownToken{at: now}
 	switch {
 	case errors.Is(err, prerender.ErrNotFound):
@@ -258,6 +260,8 @@ func (c *TokenCache) note(ctx context.Context, id string, now time.Time) {
 	}
 	r := put(UseRecord, id, 1, 0, now.UTC().Truncate(time.Second)).Record
 	r.Expires = now.Add(usedLife)
+	ctx, done := c.outage.Bound(ctx, tokenTimeout)
+	defer done()
 	c.Records.Note(ctx, r)
 }
 

@@ -44,8 +44,8 @@ func (w *watch) dead() string {
 }
 
 func (s *Service) acquire(ctx context.Context, request Request, mark string) (Lease, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+	ctx, done := s.outage.Bound(ctx, storeTimeout)
+	defer done()
 	return s.Leases.Acquire(ctx, request.Page.Key, s.lasts(request), mark)
 }
 
@@ -84,14 +84,14 @@ func (s *Service) hold(ctx context.Context, request Request, lease Lease) (relea
 }
 
 func (s *Service) extend(ctx context.Context, request Request, lease Lease) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+	ctx, done := s.outage.Bound(ctx, storeTimeout)
+	defer done()
 	return s.Leases.Extend(ctx, lease, s.lasts(request))
 }
 
 func (s *Service) release(ctx context.Context, lease Lease) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseReserve)
-	defer cancel()
+	ctx, done := s.outage.Bound(context.WithoutCancel(ctx), leaseReserve)
+	defer done()
 	if err := s.Leases.Release(ctx, lease); err != nil {
 		s.log().WarnContext(ctx, "lease not given back; it will run out", "key", lease.Key, "err", err)
 	}

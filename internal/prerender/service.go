@@ -39,6 +39,9 @@ type Service struct {
 	flights  flights
 	pauses   pauses
 	requests MemoryLimiter
+
+	outage      Outage // of store, leases and limits
+	queueOutage Outage
 }
 
 // DefaultTimeout leaves a reserve below the 20 s after which clients of
@@ -167,8 +170,8 @@ func (s *Service) Wait(ctx context.Context) error { return s.flights.wait(ctx) }
 // lookup treats a store that fails like one that has nothing: a render is
 // slower than a read, but it is an answer.
 func (s *Service) lookup(ctx context.Context, page Page) (*Snapshot, Freshness) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+	ctx, done := s.outage.Bound(ctx, storeTimeout)
+	defer done()
 	snap, err := s.Store.Get(ctx, page.Key)
 	if errors.Is(err, ErrNotFound) {
 		return nil, Expired
@@ -184,8 +187,8 @@ func (s *Service) renewLater(ctx context.Context, page Page) {
 	if s.Queue == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
-	defer cancel()
+	ctx, done := s.queueOutage.Bound(ctx, queueTimeout)
+	defer done()
 	if err := s.Queue.Enqueue(ctx, page); err != nil {
 		s.log().WarnContext(ctx, "stale page not queued", "key", page.Key, "err", err)
 	}

@@ -75,6 +75,7 @@ type SiteCache struct {
 	copied SiteList
 	at     time.Time // of the last attempt
 	err    error     // of the last attempt
+	outage Outage
 }
 
 const (
@@ -126,12 +127,13 @@ func (c *SiteCache) refresh(ctx context.Context, age time.Duration) {
 	if since := now.Sub(c.at); !c.at.IsZero() && since >= 0 && since <= age {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), siteTimeout)
-	defer cancel()
+	ctx, done := c.outage.Bound(context.WithoutCancel(ctx), siteTimeout)
+	defer done()
 	var stored []Site
 	stored, c.err = c.Store.Sites(ctx)
 	c.at = now
 	if c.err != nil {
+		c.at = c.now().Round(0) // when it was known to fail: those who wait do not ask one after another
 		c.log().ErrorContext(ctx, "sites cannot be read; going on with those that are known", "err", c.err)
 		if c.copied == nil {
 			c.copied = c.Fixed

@@ -20,6 +20,8 @@ type Studio struct {
 
 	// Log gets what goes wrong beside a page. Nil means slog.Default().
 	Log *slog.Logger
+
+	outage Outage // of the store
 }
 
 // Make implements Maker. A page that cannot be stored is still an answer; one that
@@ -94,6 +96,8 @@ func (s *Studio) admit(ctx context.Context, page Page, rendering *Rendering, sna
 
 // good returns the stored page. ErrNotFound: there is none, or it is not worth keeping.
 func (s *Studio) good(ctx context.Context, page Page) (*Snapshot, error) {
+	ctx, done := s.outage.Bound(ctx, storeTimeout)
+	defer done()
 	old, err := s.Store.Get(ctx, page.Key)
 	if err == nil && (old.Status >= 500 || page.Freshness(old, s.now()) == Expired) {
 		err = ErrNotFound
@@ -109,7 +113,9 @@ func (s *Studio) refuse(ctx context.Context, page Page, why string) error {
 func (s *Studio) put(ctx context.Context, page Page, snap *Snapshot) {
 	life := page.Rule.Lifetime(snap.Status, snap.Header)
 	snap.StaleAt, snap.Expires = snap.RenderedAt.Add(life.Fresh), snap.RenderedAt.Add(life.Whole())
-	err := s.Store.Put(ctx, page.Key, snap)
+	bounded, done := s.outage.Bound(ctx, leaseReserve)
+	err := s.Store.Put(bounded, page.Key, snap)
+	done()
 	if err != nil {
 		snap.Expires = time.Time{} // it is not kept
 	}

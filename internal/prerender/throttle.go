@@ -157,12 +157,15 @@ func (s *Service) enter(ctx context.Context, request Request) (leave func(), err
 // enterNow takes one of the client's places, which are half of the site's, and one of
 // those.
 func (s *Service) enterNow(ctx context.Context, request Request, places int) (leave func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+	ctx, done := s.outage.Bound(ctx, storeTimeout)
+	defer done()
 	var left []func(context.Context) error
 	leave = func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseReserve)
-		defer cancel()
+		if len(left) == 0 {
+			return
+		}
+		ctx, done := s.outage.Bound(context.WithoutCancel(ctx), leaseReserve)
+		defer done()
 		for _, give := range left {
 			if err := give(ctx); err != nil {
 				s.log().WarnContext(ctx, "place not given back; it will run out", "of", request.site(), "err", err)
@@ -194,8 +197,8 @@ func (s *Service) enterNow(ctx context.Context, request Request, places int) (le
 // take takes from a bucket. When that is empty, it is not looked at again until there
 // is more in it, nor for pause.
 func (s *Service) take(ctx context.Context, name string, r Rate, pause time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+	ctx, done := s.outage.Bound(ctx, storeTimeout)
+	defer done()
 	wait, err := s.Limiter.Take(ctx, name, r)
 	if err != nil {
 		s.log().ErrorContext(ctx, "limits do not answer; rendering without", "of", name, "err", err)
