@@ -186,6 +186,10 @@ func (r *report) goals() []goal {
 	}
 	best, level := r.best(ownName)
 	add(best.cpu.median <= 0.075, "CPU-seconds a page at saturation", "at most 0.075", "%.3f (%s)", best.cpu.median, r.otherCPU(level))
+	if share, peer := r.cpuShare(level); share.median > 0 {
+		add(share.median*peerCPU <= 0.075, "The same on a machine on which the more frugal of prerender and rendertron needs "+fmt.Sprint(peerCPU),
+			"at most 0.075 where they need 0.30 to 0.40", "%.3f (%s of what %s needs at %d at a time)", share.median*peerCPU, share, peer, level)
+	}
 	if timer, ok := r.result(ownName, "/timer", 1); ok {
 		add(timer.p50 < 150 && timer.failed == 0, "Content behind a timer of 4 s complete, p50", "under 150 ms",
 			"%.0f ms, %d of %d complete", timer.p50, timer.pages, timer.pages+timer.failed)
@@ -217,6 +221,20 @@ func (r *report) throughput() (times figure, between string) {
 		}
 	}
 	return times, between
+}
+
+// peerCPU is the middle of what the goal for CPU time supposes that peers need: seconds
+// are those of the machine and its hour, which the peers' tell.
+const peerCPU = 0.35
+
+// cpuShare is what part it needs of the CPU time of the peer that needs least, within rounds.
+func (r *report) cpuShare(level int) (most figure, of string) {
+	for _, peer := range peers {
+		if share := r.ratio(ownName, peer, "/items", level, sample.cpuAPage); share.median > most.median {
+			most, of = share, peer
+		}
+	}
+	return most, of
 }
 
 // otherCPU is what other rows spend: the oracle at this level, by the turns of a
