@@ -43,7 +43,8 @@ var rules = map[string]rule{
 		"github.com/aws/aws-sdk-go-v2/service/sqs", "github.com/aws/smithy-go"}},
 	"internal/lambdarender": {internal: []string{"internal/prerender", "internal/report"}, external: []string{
 		"github.com/aws/aws-sdk-go-v2/service/lambda", "github.com/aws/smithy-go"}},
-	"internal/lambdatest": {},
+	"internal/lambdaadmin": {internal: []string{"internal/admin", "internal/control", "internal/lambdahttp", "internal/prerender"}},
+	"internal/lambdatest":  {},
 	"internal/lambdahttp": {external: []string{"github.com/aws/aws-lambda-go", "github.com/awslabs/aws-lambda-go-api-proxy"}},
 	"internal/awsclients": {internal: []string{"internal/xray"}, external: []string{"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"}},
 	"internal/xray": {internal: []string{"internal/prerender"}, external: []string{
@@ -61,7 +62,7 @@ var rules = map[string]rule{
 	},
 	"functions/admin": {
 		internal: []string{"internal/admin", "internal/awsclients", "internal/config", "internal/control", "internal/dynamo", "internal/egress",
-			"internal/health", "internal/insight", "internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/s3store", "internal/sitemap", "internal/sqsqueue",
+			"internal/health", "internal/insight", "internal/lambdaadmin", "internal/lambdahttp", "internal/lambdarender", "internal/prerender", "internal/s3store", "internal/sitemap", "internal/sqsqueue",
 			"internal/telemetry", "internal/warm"},
 		external: []string{"github.com/aws/aws-lambda-go"},
 	},

@@ -187,7 +187,7 @@ func (r *report) goals() []goal {
 	best, level := r.best(ownName)
 	add(best.cpu.median <= 0.075, "CPU-seconds a page at saturation", "at most 0.075", "%.3f (%s)", best.cpu.median, r.otherCPU(level))
 	if share, peer := r.cpuShare(level); share.median > 0 {
-		add(share.median*peerCPU <= 0.075, "The same on a machine on which the more frugal of prerender and rendertron needs "+fmt.Sprint(peerCPU),
+		add(share.median*peerCPU <= 0.075, fmt.Sprintf("The same, if what the more frugal of prerender and rendertron needs at that level were %v", peerCPU),
 			"at most 0.075 where they need 0.30 to 0.40", "%.3f (%s of what %s needs at %d at a time)", share.median*peerCPU, share, peer, level)
 	}
 	if timer, ok := r.result(ownName, "/timer", 1); ok {
@@ -227,10 +227,15 @@ func (r *report) throughput() (times figure, between string) {
 // are those of the machine and its hour, which the peers' tell.
 const peerCPU = 0.35
 
-// cpuShare is what part it needs of the CPU time of the peer that needs least, within rounds.
+// cpuShare is what part it needs of the CPU time of the peer that needs least, within
+// rounds. Zero if not all peers were measured.
 func (r *report) cpuShare(level int) (most figure, of string) {
 	for _, peer := range peers {
-		if share := r.ratio(ownName, peer, "/items", level, sample.cpuAPage); share.median > most.median {
+		share := r.ratio(ownName, peer, "/items", level, sample.cpuAPage)
+		if share.median == 0 {
+			return figure{}, ""
+		}
+		if share.median > most.median {
 			most, of = share, peer
 		}
 	}

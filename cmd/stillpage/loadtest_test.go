@@ -247,6 +247,9 @@ func TestSizeCommand(t *testing.T) {
 		}
 	}
 	dead := httptest.NewServer(http.NotFoundHandler())
+	if out, err := command(t, t.TempDir(), "size", dead.URL+"/gone", "--renders", "5").CombinedOutput(); err != nil || !strings.Contains(string(out), "/gone is answered with 404") {
+		t.Errorf("an address that is no page: %v %s", err, out)
+	}
 	dead.Close()
 	if out, err := command(t, t.TempDir(), "size", dead.URL+"/").CombinedOutput(); err == nil || !strings.Contains(string(out), "have failed") {
 		t.Errorf("a site that is down: %v %s", err, out)

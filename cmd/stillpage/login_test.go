@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -78,7 +79,7 @@ func TestConsoleLogin(t *testing.T) {
 	defer store.Close()
 	quiet := slog.New(slog.DiscardHandler)
 	api := &admin.API{
-		Status: func() admin.Status { return admin.Status{Healthy: true} }, Log: quiet, Login: admin.Login{Mode: "oidc", Issuer: provider.URL, ClientID: "console"},
+		Status: func(context.Context) admin.Status { return admin.Status{} }, Log: quiet, Login: admin.Login{Mode: "oidc", Issuer: provider.URL, ClientID: "console"},
 		Plane: &control.Plane{Ledger: &control.Ledger{Records: store.Records(), Log: quiet}, Pages: store},
 		Principal: func(r *http.Request) (control.Principal, error) { // as API Gateway's authorizer does
 			if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer head.") {

@@ -22,6 +22,9 @@ func TestOperate(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(data, adminTokenFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("the admin token's file: %v, %v, want mode 0600", info, err)
 	}
+	if text, err := os.ReadFile(filepath.Join(data, adminTokenFile)); err != nil || p.token != "Bearer "+strings.TrimSpace(string(text)) {
+		t.Fatalf("the banner leads to %q, and the file has %q, %v", p.token, text, err)
+	}
 	host := strings.TrimPrefix(p.edge, "http://")
 	item := p.edge + "/items/brass-kettle"
 	get(t, "GET", item, "GPTBot/1.2")

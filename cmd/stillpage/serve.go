@@ -16,7 +16,6 @@ import (
 
 	"github.com/stillpage/stillpage/internal/admin"
 	"github.com/stillpage/stillpage/internal/boltstore"
-	"github.com/stillpage/stillpage/internal/chrome"
 	"github.com/stillpage/stillpage/internal/config"
 	"github.com/stillpage/stillpage/internal/control"
 	"github.com/stillpage/stillpage/internal/demo"
@@ -118,8 +117,16 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stdou
 
 	public.start("router", bots)
 	operators := &admin.API{
-		Status: func() admin.Status { return status(started, known, plane, store, renderer, check) },
-		Plane:  plane, Principal: admin.Bearer(token, tokens), Do: scheduler.Do, Login: admin.Login{Mode: "token"}, Log: log,
+		Status: func(ctx context.Context) admin.Status {
+			s := admin.NewStatus(ctx, version, started, known, plane)
+			s.Renderer = renderer.Stats()
+			n, err := store.count()
+			s.Pages = n
+			s.Fault("store: ", err)
+			s.Fault("", check.Healthy(ctx))
+			return s
+		},
+		Plane: plane, Principal: admin.Bearer(token, tokens), Do: scheduler.Do, Login: admin.Login{Mode: "token"}, Log: log,
 		Began: func() {
 			select {
 			case began <- struct{}{}:
@@ -330,23 +337,6 @@ func trusted(router http.Handler, token string) http.Handler {
 	})
 }
 
-func status(started time.Time, sites *prerender.SiteCache, plane *control.Plane, store *storage, renderer *chrome.Renderer, check *health.Check) admin.Status {
-	stats := renderer.Stats()
-	s := admin.Status{
-		Version: version, StartedAt: started.UTC().Truncate(time.Second), UptimeSeconds: int64(time.Since(started) / time.Second), Renderer: stats,
-	}
-	s.AddSites(context.Background(), sites, plane)
-	pages, err := store.count()
-	if s.Pages = pages; err != nil {
-		s.Faults = append(s.Faults, "store: "+err.Error())
-	}
-	if err := check.Healthy(context.Background()); err != nil {
-		s.Faults = append(s.Faults, err.Error())
-	}
-	s.Healthy = len(s.Faults) == 0
-	return s
-}
-
 func banner(w io.Writer, cfg config.Serve, a addresses, token string, tokenIsNew bool) {
 	for _, address := range []*string{&a.edge, &a.router, &a.admin} { // that one can click
 		if host, port, err := net.SplitHostPort(*address); err == nil && net.ParseIP(host).IsUnspecified() {
@@ -365,7 +355,7 @@ func banner(w io.Writer, cfg config.Serve, a addresses, token string, tokenIsNew
 	fmt.Fprintf(w, "  admin    http://%s   for operators: the console, and its API below /v1\n\n", a.admin)
 	if cfg.AdminToken != "" {
 		fmt.Fprint(w, "The console's token is that of --admin-token.\n\n")
-	} else if tokenIsNew {
+	} else if tokenIsNew && (cfg.Data == "" || isTerminal(w)) { // logs are kept, and read by others
 		fmt.Fprintf(w, "The console asks for this token, which is shown this once:\n\n  %s\n\n  http://%s/#token=%[1]s\n\n", token, a.admin)
 	} else {
 		fmt.Fprintf(w, "The console's token is in %s.\n\n", filepath.Join(cfg.Data, adminTokenFile))

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -104,6 +106,7 @@ func measure(ctx context.Context, cfg config.Size, pages []prerender.Page, stder
 	places := renderer.Stats().Capacity
 	bar := newProgress(stderr, 2*cfg.Renders+places)
 	body, failed := 0, 0
+	odd := map[string]int{} // pages that are none → their status
 	var mu sync.Mutex
 	render := func(i int) (time.Duration, error) {
 		page := pages[i%len(pages)]
@@ -121,6 +124,9 @@ func measure(ctx context.Context, cfg config.Size, pages []prerender.Page, stder
 				return 0, fmt.Errorf("%d of %d renders have failed, the last with: %w", failed, bar.done, err)
 			}
 			return 0, nil
+		}
+		if snap.Status != http.StatusOK {
+			odd[page.URL] = snap.Status
 		}
 		body += len(snap.Gzip)
 		return time.Since(start), nil
@@ -174,6 +180,9 @@ func measure(ctx context.Context, cfg config.Size, pages []prerender.Page, stder
 	m.Saturated = float64(cfg.Renders) / time.Since(start).Seconds()
 	m.Cores = cores()
 	bar.end("done")
+	if list := slices.Sorted(maps.Keys(odd)); len(list) > 0 {
+		fmt.Fprintf(stderr, "%d of the addresses are no pages (%s is answered with %d); they may take less than pages do.\n", len(list), list[0], odd[list[0]])
+	}
 	return m, errors.Join(append(errs, ctx.Err())...)
 }
 

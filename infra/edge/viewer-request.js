@@ -42,11 +42,12 @@ function handler(event) {
   return request;
 }
 
+// The long list last: most requests are for assets.
 function wantsPage(request, agent) {
   return (request.method === 'GET' || request.method === 'HEAD') &&
-    BOTS.test(agent) &&
     !isOwnBrowser(request, agent) &&
-    !ASSETS.test(request.uri);
+    !ASSETS.test(request.uri) &&
+    BOTS.test(agent);
 }
 
 // A renderer loads the page that a bot asked for. Were it taken for a bot, it

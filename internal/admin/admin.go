@@ -27,37 +27,44 @@ type Status struct {
 	Sites         []string  `json:"sites"`              // public origins
 	Pages         int       `json:"pages"`              // stored
 	Renderer      any       `json:"renderer,omitempty"` // counts, see the renderer
-	Healthy       bool      `json:"healthy"`
-	Faults        []string  `json:"faults"` // why not healthy
+	Healthy       bool      `json:"healthy"`            // told from Faults
+	Faults        []string  `json:"faults"`             // why not healthy
 
 	// Warming is the last run over each site's sitemaps.
 	Warming map[string]prerender.WarmRun `json:"warming,omitempty"`
 }
 
-// AddSites adds the sites and their last runs, or why they cannot be read.
-func (s *Status) AddSites(ctx context.Context, sites *prerender.SiteCache, plane *control.Plane) {
+// NewStatus is that of an instance, with the sites and their last runs, or why they cannot
+// be read.
+func NewStatus(ctx context.Context, version string, started time.Time, sites *prerender.SiteCache, plane *control.Plane) Status {
+	s := Status{
+		Version: version, StartedAt: started.UTC().Truncate(time.Second), UptimeSeconds: int64(time.Since(started) / time.Second),
+		Sites: []string{}, Warming: map[string]prerender.WarmRun{},
+	}
 	all, err := sites.All(ctx)
-	s.fault(err)
+	s.Fault("store: ", err)
 	runs, err := plane.Runs(ctx)
-	s.fault(err)
-	s.Sites, s.Warming = []string{}, map[string]prerender.WarmRun{}
+	s.Fault("store: ", err)
 	for _, site := range all {
 		s.Sites = append(s.Sites, site.Origin.String())
 		if site.Warming != nil {
 			s.Warming[site.Origin.String()] = runs[site.Origin.Host]
 		}
 	}
+	return s
 }
 
-func (s *Status) fault(err error) {
+// Fault adds what is wrong, if anything is. What stands before the first colon is for
+// everybody to read, the rest for operators.
+func (s *Status) Fault(part string, err error) {
 	if err != nil {
-		s.Faults = append(s.Faults, "store: "+err.Error())
+		s.Faults = append(s.Faults, part+err.Error())
 	}
 }
 
 // API is what operators ask.
 type API struct {
-	Status func() Status // called for each request
+	Status func(ctx context.Context) Status // called for each request; without faults, it is healthy
 	Plane  *control.Plane
 
 	// Principal says who asks. Its error is for the asker: why it is nobody. It is called
@@ -162,7 +169,7 @@ func (a *API) now() time.Time {
 }
 
 func health(a *API, c *call) error {
-	s := a.Status()
+	s := a.status(c.r.Context())
 	c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if !s.Healthy {
 		c.w.WriteHeader(http.StatusServiceUnavailable)
@@ -177,11 +184,18 @@ func health(a *API, c *call) error {
 	return nil
 }
 
-func status(a *API, c *call) error {
-	s := a.Status()
-	if s.Faults == nil {
+// status goes on for an asker who has hung up: what it finds out holds for the next.
+func (a *API) status(ctx context.Context) Status {
+	s := a.Status(context.WithoutCancel(ctx))
+	s.Healthy = len(s.Faults) == 0
+	if s.Healthy {
 		s.Faults = []string{}
 	}
+	return s
+}
+
+func status(a *API, c *call) error {
+	s := a.status(c.r.Context())
 	isOthers := func(origin string) bool {
 		_, host, _ := strings.Cut(origin, "://")
 		return !c.who.May(control.Viewer, host)

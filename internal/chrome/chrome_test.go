@@ -36,7 +36,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer proxy.Close()
-	shared, err = chrome.Start(context.Background(), chrome.Config{Egress: proxy, Log: quiet, Blocked: []string{"http://*:*/blocked/*"}})
+	// A tab is clean before the answer comes, so that the next visit of a test has a used one.
+	shared, err = chrome.Start(context.Background(), chrome.Config{Egress: proxy, Log: quiet, TidyFirst: true, Blocked: []string{"http://*:*/blocked/*"}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

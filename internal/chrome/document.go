@@ -51,6 +51,9 @@ func newDocument(r *network.Response) *document {
 			}
 		}
 	}
+	if d.header.Get("Content-Type") == "" && r.MimeType != "" {
+		d.header.Set("Content-Type", r.MimeType) // which the browser has told from its first bytes
+	}
 	return d
 }
 
@@ -60,8 +63,7 @@ func (d *document) isEgressFailure() bool {
 	return d.header.Get(egressFailureHeader) != "" && strings.HasPrefix(d.url, "http:")
 }
 
-// isFile says whether the document is something else than a web page. One
-// without a type is left to the browser, which looks at its first bytes.
+// isFile says whether the document is something else than a web page.
 func (d *document) isFile() bool {
 	if disposition, _, _ := mime.ParseMediaType(d.header.Get("Content-Disposition")); disposition == "attachment" {
 		return true
@@ -260,6 +262,7 @@ func (l *load) onPaused(ev *fetch.EventRequestPaused) {
 func (l *load) file(ctx context.Context) (*document, error) {
 	l.mu.Lock()
 	l.traces, l.doc.final = true, true
+	contentType := l.doc.header.Get("Content-Type")
 	l.mu.Unlock()
 	if err := l.tab.pauseDocuments(ctx, fetch.RequestStageResponse); err != nil {
 		return nil, deadlineIs(prerender.ErrOriginTimeout, err)
@@ -281,7 +284,11 @@ func (l *load) file(ctx context.Context) (*document, error) {
 	case ev := <-l.files:
 		defer l.tab.target.Call(ctx, fetch.FailRequest.Method, fetch.FailRequestParams{
 			RequestID: ev.RequestID, ErrorReason: network.ErrorReasonAborted}, nil)
-		return l.readFile(ctx, ev)
+		doc, err := l.readFile(ctx, ev)
+		if err == nil && doc.header.Get("Content-Type") == "" {
+			doc.header.Set("Content-Type", contentType)
+		}
+		return doc, err
 	case err := <-failed:
 		return nil, err
 	}

@@ -72,7 +72,12 @@ func TestOriginsAnswers(t *testing.T) {
 		"/json":  answer(200, "Content-Type: application/json", `{"a":1}`),
 		"/save":  answer(200, page+"\nContent-Disposition: attachment; filename=a.html", "<p>file</p>"),
 		"/links": answer(200, page+"\nLink: <a>; rel=x\nLink: <b>; rel=y", "<p>links</p>"),
-		"/big":   answer(200, "Content-Type: application/pdf\nContent-Length: 9000000", strings.Repeat("x", 9_000_000)),
+		"/pdf":   answer(200, "Content-Type: application/pdf", "%PDF-1.4 small"),
+		"/untyped": func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Content-Type"] = nil // net/http would guess
+			io.WriteString(w, r.URL.Query().Get("text"))
+		},
+		"/big": answer(200, "Content-Type: application/pdf\nContent-Length: 9000000", strings.Repeat("x", 9_000_000)),
 	})
 	for _, tt := range []struct {
 		path     string
@@ -88,6 +93,10 @@ func TestOriginsAnswers(t *testing.T) {
 		{"/empty", 503, "Retry-After: 7", ""},
 		{"/204", 204, "", ""},
 		{"/json", 200, "Content-Type: application/json", `{"a":1}`},
+		{"/pdf", 200, "Content-Type: application/pdf", "%PDF-1.4 small"},
+		{"/untyped?text=%25PDF-1.4+small", 200, "Content-Type: application/pdf", "%PDF-1.4 small"},
+		{"/untyped?text={%22a%22:1}", 200, "Content-Type: text/plain", `{"a":1}`},
+		{"/untyped?text=<!doctype+html><p>page", 200, "Content-Type: text/html; charset=utf-8", "<p>page</p>"},
 		{"/save", 200, "Content-Type: text/html", "<p>file</p>"},
 		{"/links", 200, "Link: <a>; rel=x|<b>; rel=y", "links"},
 	} {

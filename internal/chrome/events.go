@@ -35,6 +35,9 @@ func (l *load) onEvent(ev any) {
 			l.onDocumentRequest(ev)
 		}
 		l.begin(ev.RequestID, ev.Request.URL, ev.Type)
+		if isByScript(ev.Type) && ev.Request.Method == "GET" {
+			l.inFlight[ev.RequestID].isPoll = l.isAskedAgain(ev.Request.URL)
+		}
 		l.requests++
 	case *network.EventResponseReceived:
 		if ev.Type == network.ResourceTypeDocument && ev.FrameID == l.mainFrame() {
@@ -52,7 +55,11 @@ func (l *load) onEvent(ev any) {
 		l.begin(ev.RequestID, ev.URL, network.ResourceTypeWebSocket)
 	case *network.EventWebSocketFrameReceived:
 		if r := l.inFlight[ev.RequestID]; r != nil {
-			r.hasData = true
+			r.lastBytes, r.hasData = time.Now(), true
+		}
+	case *network.EventWebSocketFrameSent:
+		if r := l.inFlight[ev.RequestID]; r != nil {
+			r.lastBytes = time.Now()
 		}
 	case *network.EventWebSocketClosed:
 		delete(l.inFlight, ev.RequestID)
@@ -130,7 +137,29 @@ func (l *load) begin(id network.RequestID, url string, kind network.ResourceType
 	if len(l.timeline) < most {
 		l.timeline = append(l.timeline, entry)
 	}
-	l.inFlight[id] = &request{url: entry.URL, kind: kind, opened: time.Now(), entry: entry}
+	isContent := (isByScript(kind) || kind == network.ResourceTypeScript) && sameSite(url, l.page.Site.Origin.Host)
+	l.inFlight[id] = &request{url: entry.URL, kind: kind, isContent: isContent, opened: time.Now(), entry: entry}
+}
+
+// asking is how often a script has asked for the same, and since when.
+type asking struct {
+	times int
+	since time.Time
+}
+
+// isAskedAgain counts that a script asks for a URL, and says whether it does so without
+// end. l.mu is held.
+func (l *load) isAskedAgain(url string) bool {
+	const most = 500
+	a, known := l.asks[url]
+	if !known && len(l.asks) >= most {
+		return false
+	}
+	if a.times++; !known {
+		a.since = time.Now()
+	}
+	l.asks[url] = a
+	return a.times >= pollTimes && time.Since(a.since) > pollTime
 }
 
 // short cuts URLs, among which data: URLs are of any length.
@@ -198,8 +227,10 @@ func (l *load) summarise(c *Capture) {
 		c.Content.Failed = failedCalls(c.Timeline, l.page.Site.Origin.Host)
 	}
 	for _, r := range l.inFlight {
-		if !r.answered && time.Since(r.opened) > slowRequest && !r.isPush() {
-			l.warn("no answer within " + slowRequest.String() + ", so not waited for: " + r.url)
+		if most := r.mostSilence(); !r.answered && time.Since(r.opened) > most && !r.isPush() {
+			l.warn("no answer within " + most.String() + ", so not waited for: " + r.url)
+		} else if most := r.mostQuiet(); r.answered && isByScript(r.kind) && time.Since(r.lastBytes) > most {
+			l.warn("no more of the answer for " + most.String() + ", so not waited for: " + r.url)
 		}
 	}
 	c.Warnings = append(c.Warnings, l.warnings...)

@@ -2,10 +2,16 @@ package chrome_test
 
 import (
 	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,7 +40,19 @@ func fidelitySite(t testing.TB, page string) string {
 			wait(w, r, 1500*time.Millisecond)
 			io.WriteString(w, r.PathValue("text"))
 		},
-		"/hang": func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"/slower/{text}": func(w http.ResponseWriter, r *http.Request) {
+			wait(w, r, 5*time.Second)
+			io.WriteString(w, r.PathValue("text"))
+		},
+		"/late-body": func(w http.ResponseWriter, r *http.Request) {
+			w.(http.Flusher).Flush()
+			wait(w, r, 2*time.Second)
+			io.WriteString(w, "done")
+		},
+		"/now":    func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, time.Now().UnixMilli()) },
+		"/fine":   html("<b>fine</b>"),
+		"/socket": talk,
+		"/hang":   func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"/stream": func(w http.ResponseWriter, r *http.Request) {
 			for i := range 4 {
 				fmt.Fprint(w, "part", i, " ")
@@ -44,6 +62,14 @@ func fidelitySite(t testing.TB, page string) string {
 		},
 		"/events": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "data: event\n\n")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		},
+		"/news": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			w.(http.Flusher).Flush()
+			wait(w, r, 2*time.Second)
 			fmt.Fprint(w, "data: event\n\n")
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
@@ -68,6 +94,14 @@ func fidelitySite(t testing.TB, page string) string {
 			w.Header().Set("Content-Type", "text/javascript")
 			io.WriteString(w, `onmessage = async (e) => postMessage(await (await fetch("/slow/" + e.data)).text());`)
 		},
+		"/queue.js": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			io.WriteString(w, `let last = Promise.resolve(); onmessage = (e) => { last = last.then(async () => postMessage(await (await fetch("/slow/" + e.data)).text())) }`)
+		},
+		"/shared.js": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			io.WriteString(w, `onconnect = (c) => { c.ports[0].onmessage = async (e) => c.ports[0].postMessage(await (await fetch("/slow/" + e.data)).text()) }`)
+		},
 		"/slow.js": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/javascript")
 			wait(w, r, 700*time.Millisecond)
@@ -85,39 +119,80 @@ func fidelitySite(t testing.TB, page string) string {
 	})
 }
 
+// talk is a web socket's server: whoever sends a message gets two, the second a while later
+// (RFC 6455; short messages only).
+func talk(w http.ResponseWriter, r *http.Request) {
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
+	rw.Flush()
+	head := make([]byte, 6) // of the frame: kind, length, mask
+	if _, err := io.ReadFull(rw, head); err != nil {
+		return
+	}
+	if _, err := io.CopyN(io.Discard, rw, int64(head[1]&0x7f)); err != nil {
+		return
+	}
+	for _, text := range []string{"joined", "done"} {
+		fmt.Fprintf(rw, "\x81%c%s", len(text), text)
+		rw.Flush()
+		time.Sleep(150 * time.Millisecond) // a part of the origin under test
+	}
+	io.Copy(io.Discard, rw)
+}
+
 // Each page ends with the text "done" where a person's browser would show it.
 var fidelityPages = map[string]string{
-	"timing/timer of 4 s":        `<script>setTimeout(() => p.append("done"), 4000)</script>`,
-	"timing/nested timers":       `<script>let n = 0; const f = () => ++n < 20 ? setTimeout(f, 200) : p.append("done"); f()</script>`,
-	"timing/fetch chain":         `<script>(async () => { for (let i = 0; i < 5; i++) await (await fetch("/api/" + i)).text(); p.append("done") })()</script>`,
-	"timing/timer, fetch, timer": `<script>setTimeout(async () => { await fetch("/api/x"); setTimeout(() => p.append("done"), 1500) }, 1500)</script>`,
-	"timing/slow API":            `<script>fetch("/slow/done").then((r) => r.text()).then((t) => p.append(t))</script>`,
-	"timing/XMLHttpRequest":      `<script>const x = new XMLHttpRequest(); x.onload = () => p.append(x.responseText); x.open("GET", "/api/done"); x.send()</script>`,
-	"timing/poll":                `<script>let n = 0; const i = setInterval(async () => { await fetch("/api/x"); if (++n == 10) { clearInterval(i); p.append("done") } }, 200)</script>`,
-	"timing/endless interval":    `<script>setInterval(() => document.title += ".", 50); fetch("/api/x").then(() => p.append("done"))</script>`,
-	"timing/animation frames":    `<script>let n = 0; const f = () => ++n < 30 ? requestAnimationFrame(f) : p.append("done"); requestAnimationFrame(f)</script>`,
-	"timing/endless animation":   `<script>const f = () => requestAnimationFrame(f); f(); fetch("/api/x").then(() => p.append("done"))</script>`,
-	"timing/idle callback":       `<script>requestIdleCallback((d) => d.timeRemaining() > 0 && p.append("done"))</script>`,
-	"timing/message channel":     `<script>const c = new MessageChannel(); c.port1.onmessage = () => p.append("done"); c.port2.postMessage(1)</script>`,
-	"timing/worker that fetches": `<script>const w = new Worker("/worker.js"); w.onmessage = (e) => p.append(e.data); w.postMessage("done")</script>`,
-	"timing/streamed body":       `<script>(async () => { const r = (await fetch("/stream")).body.getReader(); let n = 0; for (;;) { const {done} = await r.read(); if (done) break; n++ } setTimeout(() => p.append("done"), 500) })()</script>`,
-	"timing/module":              `<script type="module">const m = await import("/module.js"); p.append(m.text == "module" ? "done" : "")</script>`,
-	"timing/imports in a row":    `<script type="module">for (let i = 0; i < 40; i++) await import("/chunk/" + i); p.append(chunks == 40 ? "done" : "")</script>`,
-	"timing/import after import": `<script>const next = (i) => i < 40 ? import("/chunk/" + i).then(() => next(i + 1)) : p.append("done"); next(0)</script>`,
-	"timing/scripts in a row":    `<script>const next = (i) => { if (i == 40) return p.append("done"); const s = document.createElement("script"); s.src = "/chunk/" + i; s.onload = () => next(i + 1); document.head.append(s) }; next(0)</script>`,
-	"timing/slow script":         `<script src="/slow.js"></script><script>p.append(p.textContent == "slow script" ? " done" : "")</script>`,
-	"timing/window load":         `<img src="/pixel"><link rel=stylesheet href="/style.css"><script>onload = () => p.append("done")</script>`,
-	"timing/image gate":          `<script>const i = new Image(); i.onload = () => i.decode().then(() => p.append("done " + i.naturalWidth)); i.src = "/pixel"</script>`,
-	"timing/style gate":          `<script>const l = document.createElement("link"); l.rel = "stylesheet"; l.href = "/style.css"; l.onload = () => p.append("done"); document.head.append(l)</script>`,
-	"timing/frame's message":     `<script>onmessage = (e) => p.append(e.data == "from frame" ? "done" : "")</script><iframe src="/frame"></iframe>`,
-	"timing/hanging request":     `<script>fetch("/hang"); setTimeout(() => fetch("/api/x").then(() => p.append("done")), 1000)</script>`,
-	"timing/event source":        `<script>new EventSource("/events").onmessage = (e) => p.append(e.data == "event" ? "done" : "")</script>`,
-	"timing/event source, timer": `<script>new EventSource("/events"); setTimeout(() => p.append("done"), 2000)</script>`,
-	"timing/late event":          `<script>new EventSource("/late-events").onmessage = (e) => p.append(e.data == "event" ? "done" : "")</script>`,
-	"timing/web socket":          `<script>new WebSocket(location.href.replace("http", "ws") + "hang"); setTimeout(() => p.append("done"), 2000)</script>`,
-	"timing/clock":               `<script>const a = Date.now(), b = performance.now(); setTimeout(() => { const c = Date.now() - a, d = performance.now() - b; p.append(c >= 999 && c < 1100 && d >= 999 && d < 1100 && b < 1000 && new Date() - new Date(a) == c && new Date().constructor === Date ? "done" : [a, b, c, d].join()) }, 1000)</script>`,
-	"timing/ready early":         `<script>window.prerenderReady = true; fetch("/api/x").then(() => p.append("done"))</script>`,
-	"timing/ready late":          `<script>window.prerenderReady = false; setTimeout(() => { p.append("done"); prerenderReady = true }, 8000)</script>`,
+	"timing/timer of 4 s":          `<script>setTimeout(() => p.append("done"), 4000)</script>`,
+	"timing/timer of 9 s":          `<script>setTimeout(() => p.append("done"), 9000)</script>`,
+	"timing/two timers of 3 s":     `<script>setTimeout(() => setTimeout(() => p.append("done"), 3000), 3000)</script>`,
+	"timing/timer taken back":      `<script>const id = setTimeout(() => p.append("never"), 8000); setTimeout(() => { clearTimeout(id); p.append("done") }, 100)</script>`,
+	"timing/nested timers":         `<script>let n = 0; const f = () => ++n < 20 ? setTimeout(f, 200) : p.append("done"); f()</script>`,
+	"timing/fetch chain":           `<script>(async () => { for (let i = 0; i < 5; i++) await (await fetch("/api/" + i)).text(); p.append("done") })()</script>`,
+	"timing/timer, fetch, timer":   `<script>setTimeout(async () => { await fetch("/api/x"); setTimeout(() => p.append("done"), 1500) }, 1500)</script>`,
+	"timing/slow API":              `<script>fetch("/slow/done").then((r) => r.text()).then((t) => p.append(t))</script>`,
+	"timing/slower API":            `<script>fetch("/slower/done").then((r) => r.text()).then((t) => p.append(t))</script>`,
+	"timing/late body":             `<script>fetch("/late-body").then((r) => r.text()).then((t) => p.append(t))</script>`,
+	"timing/endless poll":          `<script>(async () => { for (;;) p.textContent = await (await fetch("/slow/done")).text() })()</script>`,
+	"timing/XMLHttpRequest":        `<script>const x = new XMLHttpRequest(); x.onload = () => p.append(x.responseText); x.open("GET", "/api/done"); x.send()</script>`,
+	"timing/poll":                  `<script>let n = 0; const i = setInterval(async () => { await fetch("/api/x"); if (++n == 10) { clearInterval(i); p.append("done") } }, 200)</script>`,
+	"timing/endless interval":      `<script>setInterval(() => document.title += ".", 50); fetch("/api/x").then(() => p.append("done"))</script>`,
+	"timing/animation frames":      `<script>let n = 0; const f = () => ++n < 30 ? requestAnimationFrame(f) : p.append("done"); requestAnimationFrame(f)</script>`,
+	"timing/endless animation":     `<script>const f = () => requestAnimationFrame(f); f(); fetch("/api/x").then(() => p.append("done"))</script>`,
+	"timing/idle callback":         `<script>requestIdleCallback((d) => d.timeRemaining() > 0 && p.append("done"))</script>`,
+	"timing/message channel":       `<script>const c = new MessageChannel(); c.port1.onmessage = () => p.append("done"); c.port2.postMessage(1)</script>`,
+	"timing/worker that fetches":   `<script>const w = new Worker("/worker.js"); w.onmessage = (e) => p.append(e.data); w.postMessage("done")</script>`,
+	"timing/worker with a queue":   `<script>const w = new Worker("/queue.js"); let s = ""; w.onmessage = (e) => { s += e.data; if (s == "abc") p.append("done") }; for (const c of "abc") w.postMessage(c)</script>`,
+	"timing/shared worker":         `<script>const w = new SharedWorker("/shared.js"); w.port.onmessage = (e) => p.append(e.data); w.port.postMessage("done")</script>`,
+	"timing/lock":                  `<script>navigator.locks.request("x", async () => { await fetch("/api/x"); p.append("done") })</script>`,
+	"timing/lock held for ever":    `<script>navigator.locks.request("leader", () => { p.append("done"); return new Promise(() => {}) })</script>`,
+	"timing/bitmap":                `<script>createImageBitmap(new ImageData(2, 2)).then((b) => p.append(b.width == 2 ? "done" : ""))</script>`,
+	"timing/streamed body":         `<script>(async () => { const r = (await fetch("/stream")).body.getReader(); let n = 0; for (;;) { const {done} = await r.read(); if (done) break; n++ } setTimeout(() => p.append("done"), 500) })()</script>`,
+	"timing/module":                `<script type="module">const m = await import("/module.js"); p.append(m.text == "module" ? "done" : "")</script>`,
+	"timing/imports in a row":      `<script type="module">for (let i = 0; i < 40; i++) await import("/chunk/" + i); p.append(chunks == 40 ? "done" : "")</script>`,
+	"timing/import after import":   `<script>const next = (i) => i < 40 ? import("/chunk/" + i).then(() => next(i + 1)) : p.append("done"); next(0)</script>`,
+	"timing/scripts in a row":      `<script>const next = (i) => { if (i == 40) return p.append("done"); const s = document.createElement("script"); s.src = "/chunk/" + i; s.onload = () => next(i + 1); document.head.append(s) }; next(0)</script>`,
+	"timing/slow script":           `<script src="/slow.js"></script><script>p.append(p.textContent == "slow script" ? " done" : "")</script>`,
+	"timing/window load":           `<img src="/pixel"><link rel=stylesheet href="/style.css"><script>onload = () => p.append("done")</script>`,
+	"timing/image gate":            `<script>const i = new Image(); i.onload = () => i.decode().then(() => p.append("done " + i.naturalWidth)); i.src = "/pixel"</script>`,
+	"timing/style gate":            `<script>const l = document.createElement("link"); l.rel = "stylesheet"; l.href = "/style.css"; l.onload = () => p.append("done"); document.head.append(l)</script>`,
+	"timing/frame's message":       `<script>onmessage = (e) => p.append(e.data == "from frame" ? "done" : "")</script><iframe src="/frame"></iframe>`,
+	"timing/hanging request":       `<script>fetch("/hang"); setTimeout(() => fetch("/api/x").then(() => p.append("done")), 1000)</script>`,
+	"timing/event source":          `<script>new EventSource("/events").onmessage = (e) => p.append(e.data == "event" ? "done" : "")</script>`,
+	"timing/event source, timer":   `<script>new EventSource("/events"); setTimeout(() => p.append("done"), 2000)</script>`,
+	"timing/late event":            `<script>new EventSource("/late-events").onmessage = (e) => p.append(e.data == "event" ? "done" : "")</script>`,
+	"timing/web socket":            `<script>new WebSocket(location.href.replace("http", "ws") + "hang"); setTimeout(() => p.append("done"), 2000)</script>`,
+	"timing/web socket's messages": `<script>const s = new WebSocket(location.href.replace("http", "ws") + "socket"); s.onopen = () => s.send("join"); s.onmessage = (e) => p.append(e.data)</script>`,
+	"timing/server's clock":        `<script>fetch("/now").then((r) => r.text()).then((t) => p.append(Math.abs(Date.now() - t) < 4000 ? "done" : "apart by " + (Date.now() - t)))</script>`,
+	"timing/clock in words":        `<script>const f = new Intl.DateTimeFormat("en", { dateStyle: "short", timeStyle: "short" }); const a = f.format(), b = f.format(Date.now()), c = f.formatToParts().map((x) => x.value).join(""); p.append(a == b && c == b && f.format === f.format && ["x"].map(() => f.format(0))[0].startsWith("1/1/70") ? "done" : [a, b, c].join(" | "))</script>`,
+	"timing/clock":                 `<script>const a = Date.now(), b = performance.now(); setTimeout(() => { const c = Date.now() - a, d = performance.now() - b; p.append(c >= 999 && c < 1100 && d >= 999 && d < 1100 && b < 1000 && new Date() - new Date(a) == c && new Date().constructor === Date ? "done" : [a, b, c, d].join()) }, 1000)</script>`,
+	"timing/ready early":           `<script>window.prerenderReady = true; fetch("/api/x").then(() => p.append("done"))</script>`,
+	"timing/ready with an event":   `<script>prerenderReady = false; new EventSource("/news").onmessage = (e) => { p.append("done"); prerenderReady = true }</script>`,
+	"timing/ready late":            `<script>window.prerenderReady = false; setTimeout(() => { p.append("done"); prerenderReady = true }, 8000)</script>`,
 
 	"timing/transition":         `<style>#d { opacity: 0; transition: opacity 1s } #d.in { opacity: 1 }</style><div id=d>x</div><script>d.addEventListener("transitionend", (e) => p.append(e.propertyName == "opacity" && getComputedStyle(d).opacity == 1 ? "done" : "early")); setTimeout(() => d.classList.add("in"), 100)</script>`,
 	"timing/CSS animation":      `<style>@keyframes k { from { left: 0 } to { left: 9px } } #d { animation: k 2s 1s }</style><div id=d>x</div><script>d.onanimationend = (e) => p.append(e.animationName == "k" ? "done" : "")</script>`,
@@ -289,9 +364,126 @@ func TestHostilePages(t *testing.T) {
 			if err == nil && !strings.Contains(string(c.Body), "made") {
 				t.Errorf("got %s", c.Body)
 			}
-			next := render(t, fidelitySite(t, "<b>fine</b>")+"/")
-			wantBody(t, next, []string{"fine"}, nil)
+			if strings.HasPrefix(name, "endless script") || strings.HasPrefix(name, "endless microtasks") {
+				if err != nil || !strings.Contains(c.Partial, "its own scripts") {
+					t.Errorf("got %v, partial %q; want what it has made, and the reason", err, c.Partial)
+				}
+			}
+			wantBody(t, render(t, url+"/fine"), []string{"fine"}, nil)
 		})
+	}
+}
+
+// While a page takes all it can get, others are under way in the same Chromium.
+func TestHostilePageAmongOthers(t *testing.T) {
+	r, _ := own(t, loopback, 4)
+	const timeout = 8 * time.Second
+	for _, bomb := range []string{
+		`<script>for (;;);</script>`,
+		`<script>const a = []; setInterval(() => { for (let i = 0; i < 20; i++) a.push(new Array(1e5).fill(Math.random())) }, 0)</script>`,
+		`<script>onbeforeunload = () => "stay"; for (;;) alert(1)</script>`,
+	} {
+		url := fidelitySite(t, bomb)
+		var all sync.WaitGroup
+		for i := range 3 {
+			all.Go(func() {
+				c, err := captureWith(t, r, fidelitySite(t, fidelityPages["timing/slow API"])+"/", prerender.DefaultTimeout, chrome.Options{})
+				if err != nil || c.Partial != "" || !strings.Contains(string(c.Body), "done") {
+					t.Errorf("%s: neighbour %d: got %+v, %v", bomb, i, c, err)
+				}
+			})
+		}
+		start := time.Now()
+		_, err := captureWith(t, r, url+"/", timeout, chrome.Options{})
+		if took := time.Since(start); took > timeout+2*time.Second {
+			t.Errorf("%s: it was given %v of its %v (%v)", bomb, took, timeout, err)
+		}
+		all.Wait()
+		c, err := captureWith(t, r, url+"/fine", prerender.DefaultTimeout, chrome.Options{})
+		if err != nil || !strings.Contains(string(c.Body), "fine") {
+			t.Errorf("%s: the site's next page: got %+v, %v", bomb, c, err)
+		}
+	}
+}
+
+// What a partial page says it was waiting for.
+func TestPartialSaysWhy(t *testing.T) {
+	t.Parallel()
+	for page, want := range map[string]string{
+		`<p>x</p><script>let i = 0; const f = () => fetch("/slow/" + i++).then(f); f()</script>`: "requests without an answer: http://",
+		`<p>x</p><script>fetch("/api/x").then(() => { for (;;); })</script>`:                     "its own scripts",
+	} {
+		c, err := captureWith(t, shared, fidelitySite(t, page)+"/", 8*time.Second, chrome.Options{})
+		if err != nil {
+			t.Errorf("%s: %v", page, err)
+		} else if !strings.Contains(c.Partial, want) || !strings.Contains(string(c.Body), "<p>x</p>") {
+			t.Errorf("%s: got %s, which was waiting for %q; want %q", page, c.Body, c.Partial, want)
+		}
+	}
+}
+
+// Most sites are served by TLS, and ask an API at another address.
+func TestTLS(t *testing.T) {
+	var scripts atomic.Int64
+	api := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
+		w.Header().Set("Access-Control-Allow-Credentials", "true")
+		w.Header().Set("Access-Control-Allow-Headers", "X-Tenant")
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Headers") == "x-tenant" {
+			return
+		}
+		if r.Header.Get("X-Tenant") != "shop" || r.Header.Get("X-Prerender") != "" {
+			http.Error(w, "headers", http.StatusBadRequest)
+			return
+		}
+		io.WriteString(w, "done")
+	}))
+	defer api.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", html(`<p id=p></p><script src="/app.js"></script>`))
+	mux.HandleFunc("/app.js", func(w http.ResponseWriter, r *http.Request) {
+		scripts.Add(1)
+		w.Header().Set("Content-Type", "text/javascript")
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+		fmt.Fprintf(w, `fetch("%s/item", { credentials: "include", headers: { "X-Tenant": "shop" } }).then((r) => r.text()).then((t) => p.append(t))`, api.URL)
+	})
+	site := httptest.NewTLSServer(mux)
+	defer site.Close()
+	key := sha256.Sum256(site.Certificate().RawSubjectPublicKeyInfo) // both have the same
+	r, _ := own(t, loopback, 1, func(c *chrome.Config) {
+		c.TidyFirst = true
+		c.Flags = []string{"--ignore-certificate-errors-spki-list=" + base64.StdEncoding.EncodeToString(key[:])}
+	})
+	for range 3 {
+		c, err := captureWith(t, r, site.URL+"/", prerender.DefaultTimeout, chrome.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantBody(t, c, []string{"<p id=\"p\">done</p>"}, nil)
+	}
+	if got := scripts.Load(); got != 1 {
+		t.Errorf("got %d requests for the script in one tab, want 1", got)
+	}
+}
+
+// The table of docs/fidelity.md names the pages.
+func TestFidelityDocument(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../../docs/fidelity.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range []string{"timing", "lazy"} {
+		var names []string
+		for name := range fidelityPages {
+			if rest, ok := strings.CutPrefix(name, group+"/"); ok {
+				names = append(names, strings.ReplaceAll(rest, ", ", " and "))
+			}
+		}
+		slices.Sort(names)
+		if row := "| " + group + " | " + strings.Join(names, ", "); !strings.Contains(string(doc), row) {
+			t.Errorf("docs/fidelity.md lacks:\n%s", row)
+		}
 	}
 }
 
@@ -303,7 +495,11 @@ func TestEncodings(t *testing.T) {
 		utf16 = append(utf16, byte(r), byte(r>>8))
 	}
 	for name, tt := range map[string]struct{ contentType, body, want, meta string }{
-		"ISO-8859-1 by header":  {"text/html; charset=iso-8859-1", "<html><head></head><body>caf\xe9</body></html>", "café", ""},
+		"ISO-8859-1 by header":  {"text/html; charset=iso-8859-1", "<html><head><title>x</title></head><body>caf\xe9</body></html>", "café", `<head><meta charset="utf-8"><title>`},
+		"Shift_JIS by header":   {"text/html; charset=Shift_JIS", "<html><head></head><body>\x93\xfa\x96{</body></html>", "日本", `<meta charset="utf-8">`},
+		"EUC-JP by header":      {"text/html; charset=EUC-JP", "<html><head></head><body>\xc6\xfc\xcb\xdc</body></html>", "日本", `<meta charset="utf-8">`},
+		"GBK by meta":           {"text/html", "<html><head><meta charset=gbk></head><body>\xc8\xd5\xb1\xbe</body></html>", "日本", `<meta charset="utf-8">`},
+		"UTF-16BE by header":    {"text/html; charset=utf-16be", "\x00<\x00p\x00>\x00\xe9\x65\xe5", "é日", `<meta charset="utf-8">`},
 		"ISO-8859-1 by meta":    {"text/html", "<html><head><meta charset=\"ISO-8859-1\"></head><body>caf\xe9</body></html>", "café", `<meta charset="utf-8">`},
 		"Shift_JIS by old meta": {"text/html", "<html><head><meta http-equiv=Content-Type content=\"text/html; charset=Shift_JIS\"></head><body>\x93\xfa\x96{</body></html>", "日本", `content="text/html; charset=utf-8"`},
 		"UTF-16 by mark":        {"text/html", string(utf16), "é日", `<meta charset="utf-8">`},

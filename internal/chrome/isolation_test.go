@@ -23,7 +23,7 @@ addEventListener("unload", () => { localStorage.n = 200; });
 (async () => {
   const result = {
     cookie: count(cookie, (n) => document.cookie = "n=" + n + "; max-age=9999"),
-    http: document.cookie.includes("seen=") ? 2 : 1,
+    http: HTTP, // what the origin says
     local: count(() => localStorage.n, (n) => localStorage.n = n),
     session: count(() => sessionStorage.n, (n) => sessionStorage.n = n),
     name: count(() => window.name, (n) => window.name = n),
@@ -65,8 +65,12 @@ const firstVisit = "{cookie=1 http=1 local=1 session=1 name=1 history=1 sw=1 ind
 func visitsSite(t *testing.T) string {
 	return serve(t, map[string]http.HandlerFunc{
 		"/": func(w http.ResponseWriter, r *http.Request) {
-			http.SetCookie(w, &http.Cookie{Name: "seen", Value: "1", MaxAge: 9999, Path: "/later"})
-			html(visits)(w, r)
+			visit := "1"
+			if _, err := r.Cookie("seen"); err == nil {
+				visit = "2"
+			}
+			http.SetCookie(w, &http.Cookie{Name: "seen", Value: "1", MaxAge: 9999, Path: "/", HttpOnly: true})
+			html(strings.Replace(visits, "HTTP", visit, 1))(w, r)
 		},
 		"/frame": html(`<body><script>const n = Number(localStorage.f || 0) + 1; localStorage.f = n; document.write("<b>" + n + "</b>")</script></body>`),
 	})

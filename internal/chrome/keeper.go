@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -236,21 +237,27 @@ func killSession(leader int) {
 // session returns the processes of a session.
 func session(leader int) iter.Seq[int] {
 	return func(yield func(int) bool) {
-		stats, err := filepath.Glob("/proc/[0-9]*/stat")
+		entries, err := os.Open("/proc")
 		if err != nil {
-			return
+			return // this system has none
 		}
-		for _, path := range stats {
-			stat, err := os.ReadFile(path)
+		defer entries.Close()
+		names, _ := entries.Readdirnames(-1)
+		for _, name := range names {
+			pid, err := strconv.Atoi(name)
+			if err != nil {
+				continue
+			}
+			stat, err := os.ReadFile("/proc/" + name + "/stat")
 			if err != nil {
 				continue // it has ended
 			}
 			// pid (name) state ppid pgrp session …, and the name may hold anything.
-			var state string
-			var pid, ppid, group, session int
-			fmt.Sscan(string(stat), &pid)
-			_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
-			fmt.Sscan(rest, &state, &ppid, &group, &session)
+			fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+			if len(fields) < 4 {
+				continue
+			}
+			session, _ := strconv.Atoi(fields[3])
 			if session == leader && !yield(pid) {
 				return
 			}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -128,14 +129,46 @@ func TestWarm(t *testing.T) {
 		slices.Sort(pids)
 		return pids
 	}
-	before := tabs()
-	for range 2 {
-		if _, err := captureWith(t, r, url+"/", prerender.DefaultTimeout, chrome.Options{}); err != nil {
+	capture := func(device prerender.Device) {
+		t.Helper()
+		if _, err := r.Capture(t.Context(), pageAt(t, url+"/", device), chrome.Options{}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	before := tabs()
+	for range 2 {
+		capture(prerender.Desktop)
+	}
 	if after := tabs(); !slices.Equal(before, after) {
 		t.Errorf("got processes %v before the first page and %v after, want no new one", before, after)
+	}
+	capture(prerender.Mobile)
+	both := tabs()
+	for _, device := range []prerender.Device{prerender.Desktop, prerender.Mobile, prerender.Desktop} {
+		capture(device)
+	}
+	if after := tabs(); !slices.Equal(both, after) || len(after) != len(before)+1 {
+		t.Errorf("pages in turns for two devices: got processes %v, %v and %v, want one more, and no other", before, both, after)
+	}
+}
+
+// A page in real time does not go on when its answer is there.
+func TestRealTimePageEnds(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	url := serve(t, map[string]http.HandlerFunc{
+		"/":    html(`<p>x</p><script>setInterval(() => fetch("/ask"), 600)</script>`),
+		"/ask": func(w http.ResponseWriter, r *http.Request) { asked.Add(1) },
+	})
+	page := pageAt(t, url+"/", prerender.Desktop)
+	page.Rule.Rendering.RealTime = true
+	if _, err := shared.Capture(t.Context(), page, chrome.Options{}); err != nil { // its tab is clean by now
+		t.Fatal(err)
+	}
+	before := asked.Load()
+	time.Sleep(2 * time.Second) // in which it would ask three times
+	if after := asked.Load(); after != before {
+		t.Errorf("it has asked %d times more after its answer", after-before)
 	}
 }
 

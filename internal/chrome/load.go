@@ -73,7 +73,8 @@ type load struct {
 	frames    bool            // the page has had frames, which may have stored something
 	origins   map[string]bool // of the documents in all frames
 	inFlight  map[network.RequestID]*request
-	expired   bool // the virtual time of the last grant is used up
+	asks      map[string]asking // by URL
+	expired   bool              // the virtual time of the last grant is used up
 	blocked   []string
 	failed    []Failure
 	warnings  []string
@@ -90,6 +91,7 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 	l := &load{
 		page: target, egress: r.config.Egress, process: p, started: time.Now(),
 		changed: make(chan struct{}, 1), files: make(chan *fetch.EventRequestPaused, 1), origins: map[string]bool{}, inFlight: map[network.RequestID]*request{},
+		asks: map[string]asking{},
 	}
 	watch := stopwatch{last: l.started}
 	if l.tab, err = r.tab(ctx, p, kindOf(target, options)); err != nil {
@@ -142,8 +144,8 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 	if done, err := l.outcome(c); done || err != nil {
 		return err
 	}
-	if partial != "" {
-		l.interrupt(ctx)
+	if partial != "" && l.interrupt(ctx) {
+		c.Partial = busy
 	}
 	s, err := l.serialise(ctx)
 	if err != nil && ctx.Err() == nil && !l.process.isLost() {
@@ -169,16 +171,17 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 }
 
 // interrupt ends a script that never returns, so that what it has made can be
-// taken. A page that answers has no such script.
-func (l *load) interrupt(ctx context.Context) {
+// taken, and says whether there was one. A page that answers has no such script.
+func (l *load) interrupt(ctx context.Context) bool {
 	const longestTask = 300 * time.Millisecond
 	answering, cancel := context.WithTimeout(ctx, longestTask)
 	defer cancel()
 	var alive bool
 	if l.evaluate(answering, "true", 0, &alive) == nil {
-		return
+		return false
 	}
 	l.tab.target.Call(ctx, runtime.TerminateExecution.Method, cdp.Empty{}, nil)
+	return true
 }
 
 // outcome looks at what became of the document while the page ran. It returns

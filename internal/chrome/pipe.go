@@ -153,6 +153,7 @@ var heard = map[string]bool{
 	network.WebSocketClosed.Method:            true,
 	network.WebSocketCreated.Method:           true,
 	network.WebSocketFrameReceived.Method:     true,
+	network.WebSocketFrameSent.Method:         true,
 	page.FrameAttached.Method:                 true,
 	page.FrameNavigated.Method:                true,
 	page.JavascriptDialogOpening.Method:       true,

@@ -32,6 +32,10 @@ const (
 	// far fewer than it takes to leak.
 	tabUses = 500
 
+	// leastTabs are kept also by a renderer with one place, as in Lambda: a site's pages
+	// come in turns for desktop and mobile, and each would find the other's tab.
+	leastTabs = 2
+
 	// collectEvery is after how many pages a tab's garbage is collected. Chromium
 	// would do it when the page is idle, which none here ever is: without it, four
 	// tabs held 770 MB after 300 pages of a React app. It is 3 % of the work.
@@ -59,7 +63,7 @@ func kindOf(page prerender.Page, options Options) tabKind {
 }
 
 // pool keeps the tabs of one Chromium from page to page. Tabs in use are bounded
-// by the renderer's places, and with the idle ones they are no more than that.
+// by the renderer's places, and with the idle ones by mostTabs.
 type pool struct {
 	mu   sync.Mutex
 	idle []*tab // the one used last is the last
@@ -99,12 +103,14 @@ func (p *pool) drop() {
 	p.open--
 }
 
+func mostTabs(places int) int { return max(places, leastTabs) }
+
 // tab returns a clean tab for the page, warm if there is one. A Chromium that
 // opens none is killed: one that has lost its zygote answers commands, and never
 // starts another page.
 func (r *Renderer) tab(ctx context.Context, p *process, kind tabKind) (*tab, error) {
 	for {
-		t, evicted := p.tabs.take(kind, cap(r.places))
+		t, evicted := p.tabs.take(kind, mostTabs(cap(r.places)))
 		if evicted != nil {
 			go evicted.close()
 		}
@@ -170,7 +176,7 @@ const blankPath = "/.stillpage-blank"
 // with its clock stopped, until the next one takes its place: that saves half of
 // a small page's cost.
 func (t *tab) tidy(ctx context.Context, origins []string, traces bool) error {
-	if !traces {
+	if !traces && !t.kind.realTime { // whose clock cannot be stopped
 		// Cookies that scripts cannot see.
 		_, err := cdp.Call(ctx, t.target, network.ClearBrowserCookies, cdp.Empty{})
 		return err

@@ -44,6 +44,43 @@
   RealDate.prototype.constructor = PageDate;
   win.Date = PageDate;
 
+  // Formats that are not given a time take that of the clock.
+  const format = Object.getOwnPropertyDescriptor(Intl.DateTimeFormat.prototype, 'format').get;
+  const formatToParts = Intl.DateTimeFormat.prototype.formatToParts;
+  const formats = new WeakMap(); // each has one function
+  Object.defineProperty(Intl.DateTimeFormat.prototype, 'format', { configurable: true, enumerable: false, get() {
+    let own = formats.get(this);
+    if (!own) {
+      const native = format.call(this);
+      own = (date) => native(date === undefined ? dateNow() : date);
+      formats.set(this, own);
+    }
+    return own;
+  } });
+  Intl.DateTimeFormat.prototype.formatToParts = function (date) {
+    return formatToParts.call(this, date === undefined ? dateNow() : date);
+  };
+
+  // When timers fire that fire once, for settle. Short ones have fired by then.
+  const timers = new Map(); // ID → when it fires
+  const clearInterval = win.clearInterval.bind(win);
+  win.setTimeout = function setTimeout(callback, delay, ...args) {
+    const id = later(callback, delay, ...args);
+    if (delay > 1000) timers.set(id, performance.now() + Number(delay));
+    return id;
+  };
+  win.clearTimeout = function clearTimeout(id) { timers.delete(id); forget(id); };
+  win.clearInterval = function (id) { timers.delete(id); clearInterval(id); };
+  function nextTimer() {
+    const now = performance.now();
+    let next = Infinity;
+    for (const [id, at] of timers) {
+      if (at <= now) timers.delete(id);
+      else next = Math.min(next, at - now);
+    }
+    return next === Infinity ? 0 : next;
+  }
+
   // The blank page before this one is nobody's history. And a page that is
   // visited again where it was left would find its state.
   if (win === win.top && history.state !== null) history.replaceState(null, '');
@@ -297,10 +334,33 @@
     }
   };
   const storage = ['IDBFactory', 'IDBObjectStore', 'IDBIndex', 'CacheStorage', 'Cache', 'StorageManager',
-    'FileSystemDirectoryHandle', 'FileSystemFileHandle', 'SubtleCrypto', 'Blob', 'CookieStore', 'Permissions'];
+    'FileSystemDirectoryHandle', 'FileSystemFileHandle', 'SubtleCrypto', 'Blob', 'CookieStore', 'Permissions', 'NavigatorUAData'];
   for (const name of storage) watchMethods(win[name] && win[name].prototype);
   watchMethods(win.WebAssembly);
-  const asked = new Set(); // workers that were made or sent something, and have not answered
+  const makeBitmap = win.createImageBitmap;
+  win.createImageBitmap = function createImageBitmap(...args) {
+    const bitmap = makeBitmap.apply(win, args);
+    owe(bitmap);
+    return bitmap;
+  };
+  const asked = new Map(); // what was made or sent something → how many answers it owes
+  // A lock may be held for ever; what is waited for is that the page gets it.
+  if (win.LockManager) {
+    const request = LockManager.prototype.request;
+    LockManager.prototype.request = function (...args) {
+      const callback = args.at(-1);
+      if (typeof callback === 'function') {
+        const wait = {};
+        background = true;
+        asked.set(wait, 1);
+        args[args.length - 1] = function (lock) {
+          asked.delete(wait);
+          return callback.call(this, lock);
+        };
+      }
+      return request.apply(this, args);
+    };
+  }
   const watchWorker = (name) => {
     const RealWorker = win[name];
     if (!RealWorker) return;
@@ -309,18 +369,29 @@
         super(...args);
         const port = this.port || this;
         background = true;
-        asked.add(port);
+        asked.set(port, 1);
+        let isNew = true; // it owes one answer for being made and for the first message
         // Answers are heard before the page's own listeners hear them.
-        add.call(port, 'message', () => asked.delete(port));
-        add.call(this, 'error', () => asked.delete(port));
+        add.call(port, 'message', () => asked.set(port, Math.max(0, asked.get(port) - 1)));
+        add.call(this, 'error', () => asked.set(port, 0));
         const post = port.postMessage;
-        port.postMessage = function (...message) { asked.add(port); return post.apply(port, message); };
+        port.postMessage = function (...message) {
+          asked.set(port, isNew ? 1 : asked.get(port) + 1);
+          isNew = false;
+          return post.apply(port, message);
+        };
       }
     };
     Object.defineProperty(win[name], 'name', { value: name });
   };
   watchWorker('Worker');
   watchWorker('SharedWorker');
+
+  function unanswered() {
+    let n = 0;
+    for (const owes of asked.values()) if (owes > 0) n++;
+    return n;
+  }
 
   const all = document.getElementsByTagName('*');
   const textContent = Object.getOwnPropertyDescriptor(Node.prototype, 'textContent').get;
@@ -335,6 +406,7 @@
   //             text is then, and owed how much of that work is not done
   //   traces    it may have stored something, or will when it is left
   //   watches   it reacts to more than time, so that settling may have moved it
+  //   timer     in how many milliseconds the next of its timers fires that fire once
   Object.defineProperty(win, '__stillpage', { value: Object.freeze({
     settle() {
       if (listensToScroll || win.onscroll || document.onscroll) {
@@ -353,7 +425,7 @@
         watches: watches || listensToScroll || !!win.onscroll || !!document.onscroll,
         traces: touchesStorage || wantsLastWord ||
           !!(win.onunload || win.onbeforeunload || win.onpagehide || document.onvisibilitychange),
-        background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: asked.size,
+        background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: unanswered(), timer: nextTimer(),
       };
     },
   }) });

@@ -28,25 +28,39 @@ const (
 	// and what it loads.
 	nextGrant = time.Second
 
+	// mostLife is how far a page's timers are followed that fire once: what a render has
+	// by default, without reserve. What comes later, nobody waits for.
+	mostLife = 12 * time.Second
+
 	// mostRounds bounds a page that changes for ever.
 	mostRounds = 15
 
 	// slowRequest is how long, of real time, a request may go without an answer
 	// before the clock goes on without it, or a script or style without more of its
-	// body; quietBody is the same for what a script reads, which may be a stream
-	// without end, and longBody for a body that never stops.
+	// body; slowContent is the same for scripts of the page's own site and what they
+	// ask it for, which is the page. quietBody is for the body of what a script reads,
+	// which may be a stream without end, and longBody for one that never stops.
 	slowRequest = 4 * time.Second
-	quietBody   = time.Second
+	slowContent = 8 * time.Second
+	quietBody   = 3 * time.Second
 	longBody    = 8 * time.Second
+
+	// pollTime is after what time, of real time, a script that asks for the same again
+	// and again is not waited for any more: there is always another.
+	pollTime  = 5 * time.Second
+	pollTimes = 4
 
 	// tasksPerStep is Chromium's bound on the tasks that run before the virtual
 	// clock is moved by force; a page that keeps itself busy must not stop it.
 	tasksPerStep = 10000
 
-	// pushGrace is how long, of real time, a web socket or event source may take
-	// to its first message, which is often the page's content. What comes after
-	// it is news.
+	// pushGrace is how long, of real time, a web socket or event source may take to its
+	// first message, which is often the page's content, or an answer to what the page
+	// sends for it. When it has been quiet for pushQuiet, or has talked for pushMost, what
+	// comes is news.
 	pushGrace = 500 * time.Millisecond
+	pushQuiet = 300 * time.Millisecond
+	pushMost  = 2 * time.Second
 )
 
 // ready returns when the page is finished. When its time is up, partial says
@@ -60,7 +74,7 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 	if l.page.Rule.Rendering.RealTime {
 		return l.readyInRealTime(ctx)
 	}
-	grant := firstGrant
+	grant, life := firstGrant, time.Duration(0)
 	elements := -1
 	var calm calm
 	for round := 0; round < mostRounds; round++ {
@@ -68,6 +82,7 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 		if err != nil {
 			return l.timeIsUp(ctx, err)
 		}
+		life += grant
 		if l.isOver() {
 			return "", nil
 		}
@@ -88,9 +103,26 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 			elements, grant, round = page.Elements, nextGrant, round-1
 			continue
 		}
+		if page.Held && l.isWaiting() {
+			// For something that takes real time, like a message: the page says so.
+			if err := pause(ctx, calmStep); err != nil {
+				return l.timeIsUp(ctx, err)
+			}
+			elements, grant, round = -1, calmStep, round-1
+			continue
+		}
+		if page.Asked > 0 {
+			l.mu.Lock()
+			l.warn("a worker has not answered within three seconds, and was not waited for")
+			l.mu.Unlock()
+		}
 		if page.Owed > 0 {
 			l.ended = "its work beside the clock did not end"
 			return "storage or computation that did not end", nil
+		}
+		if timer := time.Duration(page.Timer*float64(time.Millisecond)).Truncate(time.Millisecond) + time.Millisecond; page.Timer > 0 && life+timer <= mostLife {
+			elements, grant = page.Elements, timer
+			continue
 		}
 		if !page.Held && page.Elements == elements {
 			l.ended = fmt.Sprintf("another second of its time, after %d rounds, had changed nothing", round)
@@ -145,6 +177,9 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// What a page is waiting for that is no request.
+const busy = "its own scripts, which kept the browser busy"
+
 const heldBack = "window.prerenderReady, which the page left at false"
 
 // isOver says whether the page is not to be shown whatever becomes of it.
@@ -177,6 +212,10 @@ type settled struct {
 	Held     bool `json:"held"`
 	Watches  bool `json:"watches"`
 
+	// Timer is after how many milliseconds the page's next timer fires that fires once; 0:
+	// it has none.
+	Timer float64 `json:"timer"`
+
 	Traces bool `json:"traces"`
 
 	Background bool `json:"background"`
@@ -194,7 +233,9 @@ func (l *load) settle(ctx context.Context) (settled, error) {
 	}
 	err := l.evaluate(ctx, "window.__stillpage.settle()", 0, &s)
 	beside.Wait()
-	l.heldAtLast = s.Held
+	if err == nil {
+		l.heldAtLast = s.Held
+	}
 	l.traces = l.traces || s.Traces || s.Background || err != nil
 	return s, err
 }
@@ -256,9 +297,11 @@ type request struct {
 	entry     *Request
 	url       string
 	kind      network.ResourceType
+	isContent bool // a script of the page's own site, or what one asks it for
+	isPoll    bool // a script has asked for it time and again
 	opened    time.Time
 	answered  bool      // the head of the response is there
-	lastBytes time.Time // of the body
+	lastBytes time.Time // of the body, or the last message, either way
 	hasData   bool      // some of the body, or a message, is there
 }
 
@@ -267,8 +310,29 @@ func (r *request) isPush() bool {
 	return r.kind == network.ResourceTypeEventSource || r.kind == network.ResourceTypeWebSocket
 }
 
+// isNews says whether what a push may still bring is not the page's content.
+func (r *request) isNews(now time.Time) bool {
+	if !r.hasData {
+		return now.Sub(r.opened) > pushGrace && now.Sub(r.lastBytes) > pushGrace
+	}
+	return now.Sub(r.lastBytes) > pushQuiet || now.Sub(r.opened) > pushMost
+}
+
+// isByScript says whether a script has asked for it, to read it.
+func isByScript(kind network.ResourceType) bool {
+	return kind == network.ResourceTypeFetch || kind == network.ResourceTypeXHR
+}
+
+// mostSilence is how long the head of an answer may take, mostQuiet more of the body.
+func (r *request) mostSilence() time.Duration {
+	if r.isContent {
+		return slowContent
+	}
+	return slowRequest
+}
+
 func (r *request) mostQuiet() time.Duration {
-	if r.kind == network.ResourceTypeFetch || r.kind == network.ResourceTypeXHR {
+	if isByScript(r.kind) {
 		return quietBody
 	}
 	return slowRequest
@@ -279,9 +343,9 @@ func (r *request) mostQuiet() time.Duration {
 func (l *load) pending(now time.Time) (waiting, hopeless bool) {
 	for _, r := range l.inFlight {
 		switch {
-		case r.isPush() && (r.hasData || now.Sub(r.opened) > pushGrace),
-			r.kind == network.ResourceTypePing, r.kind == network.ResourceTypeMedia,
-			!r.answered && now.Sub(r.opened) > slowRequest,
+		case r.isPush() && r.isNews(now),
+			r.kind == network.ResourceTypePing, r.kind == network.ResourceTypeMedia, r.isPoll,
+			!r.answered && now.Sub(r.opened) > r.mostSilence(),
 			r.answered && now.Sub(r.lastBytes) > r.mostQuiet(),
 			now.Sub(r.opened) > longBody:
 			hopeless = true
@@ -290,6 +354,13 @@ func (l *load) pending(now time.Time) (waiting, hopeless bool) {
 		}
 	}
 	return waiting, hopeless
+}
+
+// isWaiting says whether any request is under way, worth waiting for or not.
+func (l *load) isWaiting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.inFlight) > 0
 }
 
 // waitingFor describes what kept the page from being ready.
@@ -306,7 +377,7 @@ func (l *load) waitingFor() string {
 		urls = append(urls[:most], fmt.Sprintf("and %d more", len(urls)-most))
 	}
 	if len(urls) == 0 {
-		return "its own scripts, which kept the browser busy"
+		return busy
 	}
 	return "requests without an answer: " + strings.Join(urls, ", ")
 }

@@ -235,6 +235,35 @@ const f = document.createElement("iframe"); f.srcdoc = "<script>1<\/script>"; do
 	wantBody(t, again, []string{"pwned: 0"}, nil)
 }
 
+// What runs is left out wherever it stands, and what only looks like it is kept.
+func TestWhatRunsIsLeftOut(t *testing.T) {
+	t.Parallel()
+	const parts = `<script>run()</script><script type=module src=/run.js></script><link rel=modulepreload href=/run.js><link rel=preload as=script href=/run.js><link rel=prefetch as=script href=/run.js>` +
+		`<a href="javascript:run()" onclick="run()">a</a><a href=" java&#10;script:run()">b</a><form action="javascript:run()"><button formaction="javascript:run()" ONFOCUS="run()">c</button></form>` +
+		`<svg onload="run()"><a xlink:href="javascript:run()"><animate onbegin="run()"/></a></svg><object data="javascript:run()"></object><b only="kept" one="kept" on="kept">d</b>`
+	page := func(mode string) string {
+		return `<div id=d></div><script>d.attachShadow({ mode: "` + mode + `" }).innerHTML = ` + "`" + strings.ReplaceAll(parts, "</script>", "<\\/script>") + "`" + `</script>`
+	}
+	url := serve(t, map[string]http.HandlerFunc{
+		"/light":       html("<body>" + parts),
+		"/template":    html("<template>" + parts + "</template>"),
+		"/open":        html(page("open")),
+		"/closed":      html(page("closed")),
+		"/declarative": html(`<div><template shadowrootmode=open>` + parts + `</template></div>`),
+	})
+	for _, path := range []string{"/light", "/template", "/open", "/closed", "/declarative"} {
+		for _, declarative := range []bool{false, true} {
+			page := pageAt(t, url+path, prerender.Desktop)
+			page.Rule.Rendering.DeclarativeShadow = declarative
+			c, err := shared.Capture(t.Context(), page, chrome.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantBody(t, c, []string{"a</a>", "b</a>", "c</button>", "<svg", "<animate", `only="kept" one="kept" on="kept"`, "d</b>"}, []string{"run", "script:"})
+		}
+	}
+}
+
 func TestPopupsAreNotOpened(t *testing.T) {
 	t.Parallel()
 	var asked sync.Map

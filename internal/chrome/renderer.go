@@ -46,7 +46,7 @@ type Config struct {
 
 	// MostRenders is after how many pages Chromium is replaced by a new one, and
 	// MostMemory at how many bytes (process.memory). Zero: DefaultMostRenders, and
-	// 200 MB and 100 MB more for each place, about twice what it holds after
+	// 200 MB and 100 MB more for each tab that is kept, about twice what it holds after
 	// hundreds of pages of an ordinary app.
 	MostRenders int
 	MostMemory  int64
@@ -139,7 +139,7 @@ func Start(ctx context.Context, config Config) (*Renderer, error) {
 		config.MostRenders = DefaultMostRenders
 	}
 	if config.MostMemory <= 0 {
-		config.MostMemory = (200 + 100*int64(config.Concurrency)) << 20
+		config.MostMemory = (200 + 100*int64(mostTabs(config.Concurrency))) << 20
 	}
 	if config.LongIdle <= 0 {
 		config.LongIdle = 30 * time.Second

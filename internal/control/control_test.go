@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -237,6 +239,49 @@ func TestTokens(t *testing.T) {
 	if _, err := cache.Check(t.Context(), other); err == nil {
 		t.Error("a revoked token is taken")
 	}
+}
+
+// hanging is a store that can stop to answer.
+type hanging struct {
+	control.Store
+	hangs bool
+}
+
+func (h *hanging) Get(ctx context.Context, kind control.Kind, id string) (control.Record, error) {
+	if h.hangs {
+		<-ctx.Done()
+		return control.Record{}, ctx.Err()
+	}
+	return h.Store.Get(ctx, kind, id)
+}
+
+// While the store hangs, who is known is let in, and does not wait for it each time.
+func TestTokensOfAStoreThatHangs(t *testing.T) {
+	t.Parallel()
+	clock := time.Now()
+	p := planeAt(t, &clock)
+	_, text, err := p.MakeToken(t.Context(), control.By{Actor: "me"}, control.Token{Name: "x", Use: control.Integration})
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		store := &hanging{Store: p.Records}
+		cache := &control.TokenCache{Records: store, Now: func() time.Time { return clock }}
+		if _, err := cache.Check(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+		store.hangs = true
+		clock = clock.Add(11 * time.Second)
+		start := time.Now()
+		for range 10 {
+			if _, err := cache.Check(t.Context(), text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(start); took < time.Second || took > 6*time.Second {
+			t.Errorf("ten requests have waited %v", took)
+		}
+	})
 }
 
 func FuzzToken(f *testing.F) {

@@ -90,7 +90,7 @@ func (s *Service) extend(ctx context.Context, request Request, lease Lease) erro
 }
 
 func (s *Service) release(ctx context.Context, lease Lease) {
-	ctx, done := s.outage.Bound(context.WithoutCancel(ctx), leaseReserve)
+	ctx, done := s.outage.Bound(context.WithoutCancel(ctx), storeTimeout)
 	defer done()
 	if err := s.Leases.Release(ctx, lease); err != nil {
 		s.log().WarnContext(ctx, "lease not given back; it will run out", "key", lease.Key, "err", err)

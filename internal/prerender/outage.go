@@ -21,8 +21,9 @@ const (
 	// will be. After it, one call finds out, and the others go on believing.
 	outageLasts = 10 * time.Second
 
-	// outageMoment is what calls are given meanwhile: what a new connection takes and an answer, so
-	// that the first one to be answered ends the outage.
+	// outageMoment is what calls are given meanwhile: what a new connection takes and an
+	// answer, so that the first one to be answered ends the outage. What is given up may be
+	// done all the same; a lease or a place that nobody knows of runs out (leaseTime, Enter).
 	outageMoment = 300 * time.Millisecond
 )
 
@@ -32,7 +33,7 @@ var errNoAnswer = errors.New("not answered in time")
 // Bound is context.WithTimeout, with less than most during an outage. Done must be
 // called when the call has ended; without a call, nothing is to be bounded.
 func (o *Outage) Bound(ctx context.Context, most time.Duration) (_ context.Context, done func()) {
-	isShort := o.lasts(most)
+	isShort := o.hurries(most)
 	d := most
 	if isShort {
 		d = min(d, outageMoment)
@@ -49,9 +50,9 @@ func (o *Outage) Bound(ctx context.Context, most time.Duration) (_ context.Conte
 	}
 }
 
-// lasts says whether nothing is known to answer. Who asks first after outageLasts is told
-// that it does not, and finds out.
-func (o *Outage) lasts(most time.Duration) bool {
+// hurries says whether a call is given a moment only. The first one after outageLasts is
+// not, and finds out whether the outage is over.
+func (o *Outage) hurries(most time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := wall()

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -289,6 +290,22 @@ func TestPartialWithNothingOnIt(t *testing.T) {
 		if a, err := s.Answer(t.Context(), prerender.Request{Page: page(t, "/")}); !errors.Is(err, prerender.ErrRenderTimeout) {
 			t.Errorf("got %+v, %v", a, err)
 		}
+	}
+}
+
+// A site may want no page that is not finished.
+func TestRefusePartial(t *testing.T) {
+	t.Parallel()
+	r := prerender.Rendering{Status: 200, Partial: "a request", Body: []byte("<p>so far</p>")}
+	s, m, _ := service(&browser{do: func(context.Context, int) (*prerender.Rendering, error) { return &r, nil }})
+	p := page(t, "/")
+	want(t, s, p, prerender.Miss, "<p>so far</p>")
+	p.Rule.Rendering.RefusePartial = true
+	if a, err := s.Answer(t.Context(), prerender.Request{Page: p}); !errors.Is(err, prerender.ErrRenderTimeout) || !strings.Contains(err.Error(), "a request") {
+		t.Errorf("got %+v, %v; want ErrRenderTimeout, and what it was waiting for", a, err)
+	}
+	if len(m.pages) != 0 {
+		t.Errorf("stored: %v", m.pages)
 	}
 }
 

@@ -164,7 +164,7 @@ func (s *Service) enterNow(ctx context.Context, request Request, places int) (le
 		if len(left) == 0 {
 			return
 		}
-		ctx, done := s.outage.Bound(context.WithoutCancel(ctx), leaseReserve)
+		ctx, done := s.outage.Bound(context.WithoutCancel(ctx), storeTimeout)
 		defer done()
 		for _, give := range left {
 			if err := give(ctx); err != nil {

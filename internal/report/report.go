@@ -5,6 +5,7 @@
 package report
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/base64"
 	"fmt"
@@ -74,10 +75,11 @@ func Write(w io.Writer, r Report) error {
 		Findings []string
 		Diff     []Line
 		Timeline timeline
+		Head     []headLine
 		Failures []Request
-	}{r, Findings(r), Diff(r.Person.Text, r.Bot.Text), newTimeline(r), nil}
+	}{r, Findings(r), Diff(r.Person.Text, r.Bot.Text), newTimeline(r), head(r.Person, r.Bot), nil}
 	for _, q := range r.Requests {
-		if q.Failed != "" {
+		if q.hasFailed() {
 			data.Failures = append(data.Failures, q)
 		}
 	}
@@ -85,6 +87,41 @@ func Write(w io.Writer, r Report) error {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
+}
+
+// hasFailed says whether a part of the page did not come.
+func (q Request) hasFailed() bool { return q.Failed != "" || q.Kind != "Document" && q.Status >= 400 }
+
+// headLine is what two views say of the same.
+type headLine struct {
+	Name        string
+	Person, Bot []string
+	Differs     bool
+}
+
+// head lays meta and links of two views side by side.
+func head(person, bot View) []headLine {
+	var lines []headLine
+	at := map[string]int{}
+	line := func(name string) *headLine {
+		if _, ok := at[name]; !ok {
+			at[name] = len(lines)
+			lines = append(lines, headLine{Name: name})
+		}
+		return &lines[at[name]]
+	}
+	for _, pair := range slices.Concat(bot.Meta, bot.Links) {
+		l := line(pair[0])
+		l.Bot = append(l.Bot, pair[1])
+	}
+	for _, pair := range slices.Concat(person.Meta, person.Links) {
+		l := line(pair[0])
+		l.Person = append(l.Person, pair[1])
+	}
+	for i := range lines {
+		lines[i].Differs = !slices.Equal(lines[i].Person, lines[i].Bot)
+	}
+	return lines
 }
 
 // Findings are what the team should know first.
@@ -99,6 +136,7 @@ func Findings(r Report) []string {
 	}
 	if r.Status >= 300 && r.Status < 400 {
 		found("Status %d: the bot is sent to %s.", r.Status, r.Header.Get("Location"))
+		return append(f, r.Warnings...) // there is no page
 	}
 	person, bot := len(r.Person.Text), len(r.Bot.Text)
 	switch {
@@ -107,14 +145,14 @@ func Findings(r Report) []string {
 	case person > 0 && bot*10 < person*9:
 		found("Less text: the bot gets %d characters, a person %d.", bot, person)
 	}
-	robots := r.Header.Get("X-Robots-Tag")
+	robots := r.Header.Values("X-Robots-Tag")
 	for _, m := range r.Bot.Meta {
 		if slices.Contains([]string{"robots", "googlebot", "bingbot"}, strings.ToLower(m[0])) {
-			robots += " " + m[1]
+			robots = append(robots, m[1])
 		}
 	}
-	if words := strings.ToLower(robots); strings.Contains(words, "noindex") || strings.Contains(words, "none") {
-		found("Noindex: the page asks not to be found (%s).", strings.TrimSpace(robots))
+	if slices.ContainsFunc(robots, isNoindex) {
+		found("Noindex: the page asks not to be found (%s).", strings.Join(robots, ", "))
 	}
 	for _, l := range r.Bot.Links {
 		if strings.EqualFold(l[0], "canonical") && !samePage(l[1], r.URL) {
@@ -124,10 +162,37 @@ func Findings(r Report) []string {
 	if title := value(r.Bot.Meta, "title"); title == "" {
 		found("No title.")
 	}
+	calls, first := 0, Request{}
+	for _, q := range r.Requests {
+		if (q.Kind == "Fetch" || q.Kind == "XHR") && q.hasFailed() && q.Failed != "blocked" {
+			if calls++; calls == 1 {
+				first = q
+			}
+		}
+	}
+	if calls > 0 {
+		found("Calls that failed: %d, the first of %s (%s).", calls, first.URL, cmp.Or(first.Failed, fmt.Sprint("status ", first.Status)))
+	}
 	if n := len(r.Console); n > 0 {
 		found("Console errors: %d, listed below.", n)
 	}
 	return append(f, r.Warnings...)
+}
+
+// isNoindex reads the value of a robots meta or of X-Robots-Tag: directives with commas
+// between them, some with a value behind a colon, where the header may have a crawler's
+// name before one.
+func isNoindex(robots string) bool {
+	for directive := range strings.SplitSeq(strings.ToLower(robots), ",") {
+		before, after, hasColon := strings.Cut(strings.TrimSpace(directive), ":")
+		if hasColon && !strings.HasPrefix(before, "max-") && before != "unavailable_after" {
+			before = strings.TrimSpace(after)
+		}
+		if before == "noindex" || before == "none" {
+			return true
+		}
+	}
+	return false
 }
 
 func value(pairs [][2]string, name string) string {

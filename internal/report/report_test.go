@@ -33,23 +33,32 @@ func fine() report.Report {
 func TestFindings(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*report.Report){
-		"":                    func(*report.Report) {},
-		"Partial: ":           func(r *report.Report) { r.Partial = "its scripts" },
-		"Status 404: ":        func(r *report.Report) { r.Status = 404 },
-		"Status 302: ":        func(r *report.Report) { r.Status = 302 },
+		"":             func(*report.Report) {},
+		"Partial: ":    func(r *report.Report) { r.Partial = "its scripts" },
+		"Status 404: ": func(r *report.Report) { r.Status = 404 },
+		"Status 302: the bot is sent to /b.": func(r *report.Report) { // and nothing is said of a page
+			r.Status, r.Person, r.Bot = 302, report.View{}, report.View{}
+			r.Header.Set("Location", "/b")
+		},
 		"Empty: ":             func(r *report.Report) { r.Bot.Text = "Loading…" },
 		"Less text: ":         func(r *report.Report) { r.Bot.Text = r.Bot.Text[:100] },
 		"Noindex: ":           func(r *report.Report) { r.Bot.Meta = append(r.Bot.Meta, [2]string{"Robots", "NOINDEX"}) },
 		"Noindex: the page ":  func(r *report.Report) { r.Header.Set("X-Robots-Tag", "noindex") },
 		"Canonical elsewhere": func(r *report.Report) { r.Bot.Links[0][1] = "https://shop.example/b" },
-		"No title.":           func(r *report.Report) { r.Bot.Meta = nil },
-		"Console errors: 2":   func(r *report.Report) { r.Console = []string{"a", "b"} },
-		"said the renderer":   func(r *report.Report) { r.Warnings = []string{"said the renderer"} },
+		"Noindex: the page a": func(r *report.Report) { r.Header.Set("X-Robots-Tag", "max-snippet:-1, googlebot: none") },
+		"Calls that failed: 2, the first of https://api.example/x (status 500).": func(r *report.Report) {
+			r.Header.Set("X-Robots-Tag", "max-image-preview:none, noimageindex") // which says nothing of the page
+			r.Requests = append(r.Requests, report.Request{URL: "https://api.example/x", Kind: "Fetch", Status: 500},
+				report.Request{URL: "https://api.example/y", Kind: "XHR", Failed: "net::ERR_FAILED"}, report.Request{URL: "https://ads.example/", Kind: "Fetch", Failed: "blocked"})
+		},
+		"No title.":         func(r *report.Report) { r.Bot.Meta = nil },
+		"Console errors: 2": func(r *report.Report) { r.Console = []string{"a", "b"} },
+		"said the renderer": func(r *report.Report) { r.Warnings = []string{"said the renderer"} },
 	} {
 		r := fine()
 		change(&r)
 		got := strings.Join(report.Findings(r), "\n")
-		if !strings.HasPrefix(got, want) || want == "" && got != "" {
+		if !strings.HasPrefix(got, want) || (want == "" || strings.HasSuffix(want, ".")) && got != want {
 			t.Errorf("got %q, want it to begin with %q", got, want)
 		}
 	}
@@ -99,7 +108,7 @@ func TestWrite(t *testing.T) {
 			t.Errorf("the report has %q", s)
 		}
 	}
-	for _, s := range []string{"data:image/jpeg;base64,", "&lt;script&gt;alert(1)", "net::ERR_FAILED", `<rect class="failed"`, "navigate"} {
+	for _, s := range []string{"data:image/jpeg;base64,", "&lt;script&gt;alert(1)", "net::ERR_FAILED", `<rect class="failed"`, "navigate", `<tr class="differs"><th>&lt;/style&gt;`} {
 		if !strings.Contains(html, s) {
 			t.Errorf("the report lacks %q", s)
 		}
