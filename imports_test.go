@@ -45,8 +45,8 @@ var rules = map[string]rule{
 		"github.com/aws/aws-sdk-go-v2/service/lambda", "github.com/aws/smithy-go"}},
 	"internal/lambdaadmin": {internal: []string{"internal/admin", "internal/control", "internal/lambdahttp", "internal/prerender"}},
 	"internal/lambdatest":  {},
-	"internal/lambdahttp": {external: []string{"github.com/aws/aws-lambda-go", "github.com/awslabs/aws-lambda-go-api-proxy"}},
-	"internal/awsclients": {internal: []string{"internal/xray"}, external: []string{"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"}},
+	"internal/lambdahttp":  {external: []string{"github.com/aws/aws-lambda-go", "github.com/awslabs/aws-lambda-go-api-proxy"}},
+	"internal/awsclients":  {internal: []string{"internal/xray"}, external: []string{"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"}},
 	"internal/xray": {internal: []string{"internal/prerender"}, external: []string{
 		"github.com/aws/aws-sdk-go-v2/aws/middleware", "github.com/aws/smithy-go"}},
 	"functions/router": {
