@@ -76,7 +76,7 @@ func TestRecordedSessionReplays(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "session.jsonl")
 	recorder, recording, _ := listening(t, "record", "--to", app.URL, "--listen", "127.0.0.1:0", "--file", file)
 
-	paths := []string{"/", "/about", "/items/brass-kettle", "/items/oak-board", "/items/nothing", "/old/tea-tin"}
+	paths := []string{"/", "/about", "/items/brass-kettle", "/items/oak-board", "/items/nothing", "/items/tea-tin", "/old/tea-tin"}
 	session := func(origin string) map[string]string {
 		p := start(t, "--origin", origin, "--concurrency", "1")
 		pages := map[string]string{}

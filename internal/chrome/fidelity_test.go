@@ -49,7 +49,10 @@ func fidelitySite(t testing.TB, page string) string {
 			wait(w, r, 2*time.Second)
 			io.WriteString(w, "done")
 		},
-		"/now":    func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, time.Now().UnixMilli()) },
+		"/now": func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, time.Now().UnixMilli()) },
+		"/missing": func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, strings.Repeat("missing ", 5000), http.StatusNotFound)
+		},
 		"/fine":   html("<b>fine</b>"),
 		"/socket": talk,
 		"/hang":   func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
@@ -147,52 +150,53 @@ func talk(w http.ResponseWriter, r *http.Request) {
 
 // Each page ends with the text "done" where a person's browser would show it.
 var fidelityPages = map[string]string{
-	"timing/timer of 4 s":          `<script>setTimeout(() => p.append("done"), 4000)</script>`,
-	"timing/timer of 9 s":          `<script>setTimeout(() => p.append("done"), 9000)</script>`,
-	"timing/two timers of 3 s":     `<script>setTimeout(() => setTimeout(() => p.append("done"), 3000), 3000)</script>`,
-	"timing/timer taken back":      `<script>const id = setTimeout(() => p.append("never"), 8000); setTimeout(() => { clearTimeout(id); p.append("done") }, 100)</script>`,
-	"timing/nested timers":         `<script>let n = 0; const f = () => ++n < 20 ? setTimeout(f, 200) : p.append("done"); f()</script>`,
-	"timing/fetch chain":           `<script>(async () => { for (let i = 0; i < 5; i++) await (await fetch("/api/" + i)).text(); p.append("done") })()</script>`,
-	"timing/timer, fetch, timer":   `<script>setTimeout(async () => { await fetch("/api/x"); setTimeout(() => p.append("done"), 1500) }, 1500)</script>`,
-	"timing/slow API":              `<script>fetch("/slow/done").then((r) => r.text()).then((t) => p.append(t))</script>`,
-	"timing/slower API":            `<script>fetch("/slower/done").then((r) => r.text()).then((t) => p.append(t))</script>`,
-	"timing/late body":             `<script>fetch("/late-body").then((r) => r.text()).then((t) => p.append(t))</script>`,
-	"timing/endless poll":          `<script>(async () => { for (;;) p.textContent = await (await fetch("/slow/done")).text() })()</script>`,
-	"timing/XMLHttpRequest":        `<script>const x = new XMLHttpRequest(); x.onload = () => p.append(x.responseText); x.open("GET", "/api/done"); x.send()</script>`,
-	"timing/poll":                  `<script>let n = 0; const i = setInterval(async () => { await fetch("/api/x"); if (++n == 10) { clearInterval(i); p.append("done") } }, 200)</script>`,
-	"timing/endless interval":      `<script>setInterval(() => document.title += ".", 50); fetch("/api/x").then(() => p.append("done"))</script>`,
-	"timing/animation frames":      `<script>let n = 0; const f = () => ++n < 30 ? requestAnimationFrame(f) : p.append("done"); requestAnimationFrame(f)</script>`,
-	"timing/endless animation":     `<script>const f = () => requestAnimationFrame(f); f(); fetch("/api/x").then(() => p.append("done"))</script>`,
-	"timing/idle callback":         `<script>requestIdleCallback((d) => d.timeRemaining() > 0 && p.append("done"))</script>`,
-	"timing/message channel":       `<script>const c = new MessageChannel(); c.port1.onmessage = () => p.append("done"); c.port2.postMessage(1)</script>`,
-	"timing/worker that fetches":   `<script>const w = new Worker("/worker.js"); w.onmessage = (e) => p.append(e.data); w.postMessage("done")</script>`,
-	"timing/worker with a queue":   `<script>const w = new Worker("/queue.js"); let s = ""; w.onmessage = (e) => { s += e.data; if (s == "abc") p.append("done") }; for (const c of "abc") w.postMessage(c)</script>`,
-	"timing/shared worker":         `<script>const w = new SharedWorker("/shared.js"); w.port.onmessage = (e) => p.append(e.data); w.port.postMessage("done")</script>`,
-	"timing/lock":                  `<script>navigator.locks.request("x", async () => { await fetch("/api/x"); p.append("done") })</script>`,
-	"timing/lock held for ever":    `<script>navigator.locks.request("leader", () => { p.append("done"); return new Promise(() => {}) })</script>`,
-	"timing/bitmap":                `<script>createImageBitmap(new ImageData(2, 2)).then((b) => p.append(b.width == 2 ? "done" : ""))</script>`,
-	"timing/streamed body":         `<script>(async () => { const r = (await fetch("/stream")).body.getReader(); let n = 0; for (;;) { const {done} = await r.read(); if (done) break; n++ } setTimeout(() => p.append("done"), 500) })()</script>`,
-	"timing/module":                `<script type="module">const m = await import("/module.js"); p.append(m.text == "module" ? "done" : "")</script>`,
-	"timing/imports in a row":      `<script type="module">for (let i = 0; i < 40; i++) await import("/chunk/" + i); p.append(chunks == 40 ? "done" : "")</script>`,
-	"timing/import after import":   `<script>const next = (i) => i < 40 ? import("/chunk/" + i).then(() => next(i + 1)) : p.append("done"); next(0)</script>`,
-	"timing/scripts in a row":      `<script>const next = (i) => { if (i == 40) return p.append("done"); const s = document.createElement("script"); s.src = "/chunk/" + i; s.onload = () => next(i + 1); document.head.append(s) }; next(0)</script>`,
-	"timing/slow script":           `<script src="/slow.js"></script><script>p.append(p.textContent == "slow script" ? " done" : "")</script>`,
-	"timing/window load":           `<img src="/pixel"><link rel=stylesheet href="/style.css"><script>onload = () => p.append("done")</script>`,
-	"timing/image gate":            `<script>const i = new Image(); i.onload = () => i.decode().then(() => p.append("done " + i.naturalWidth)); i.src = "/pixel"</script>`,
-	"timing/style gate":            `<script>const l = document.createElement("link"); l.rel = "stylesheet"; l.href = "/style.css"; l.onload = () => p.append("done"); document.head.append(l)</script>`,
-	"timing/frame's message":       `<script>onmessage = (e) => p.append(e.data == "from frame" ? "done" : "")</script><iframe src="/frame"></iframe>`,
-	"timing/hanging request":       `<script>fetch("/hang"); setTimeout(() => fetch("/api/x").then(() => p.append("done")), 1000)</script>`,
-	"timing/event source":          `<script>new EventSource("/events").onmessage = (e) => p.append(e.data == "event" ? "done" : "")</script>`,
-	"timing/event source, timer":   `<script>new EventSource("/events"); setTimeout(() => p.append("done"), 2000)</script>`,
-	"timing/late event":            `<script>new EventSource("/late-events").onmessage = (e) => p.append(e.data == "event" ? "done" : "")</script>`,
-	"timing/web socket":            `<script>new WebSocket(location.href.replace("http", "ws") + "hang"); setTimeout(() => p.append("done"), 2000)</script>`,
-	"timing/web socket's messages": `<script>const s = new WebSocket(location.href.replace("http", "ws") + "socket"); s.onopen = () => s.send("join"); s.onmessage = (e) => p.append(e.data)</script>`,
-	"timing/server's clock":        `<script>fetch("/now").then((r) => r.text()).then((t) => p.append(Math.abs(Date.now() - t) < 4000 ? "done" : "apart by " + (Date.now() - t)))</script>`,
-	"timing/clock in words":        `<script>const f = new Intl.DateTimeFormat("en", { dateStyle: "short", timeStyle: "short" }); const a = f.format(), b = f.format(Date.now()), c = f.formatToParts().map((x) => x.value).join(""); p.append(a == b && c == b && f.format === f.format && ["x"].map(() => f.format(0))[0].startsWith("1/1/70") ? "done" : [a, b, c].join(" | "))</script>`,
-	"timing/clock":                 `<script>const a = Date.now(), b = performance.now(); setTimeout(() => { const c = Date.now() - a, d = performance.now() - b; p.append(c >= 999 && c < 1100 && d >= 999 && d < 1100 && b < 1000 && new Date() - new Date(a) == c && new Date().constructor === Date ? "done" : [a, b, c, d].join()) }, 1000)</script>`,
-	"timing/ready early":           `<script>window.prerenderReady = true; fetch("/api/x").then(() => p.append("done"))</script>`,
-	"timing/ready with an event":   `<script>prerenderReady = false; new EventSource("/news").onmessage = (e) => { p.append("done"); prerenderReady = true }</script>`,
-	"timing/ready late":            `<script>window.prerenderReady = false; setTimeout(() => { p.append("done"); prerenderReady = true }, 8000)</script>`,
+	"timing/timer of 4 s":           `<script>setTimeout(() => p.append("done"), 4000)</script>`,
+	"timing/body that nobody reads": `<script>fetch("/missing").then((r) => { if (!r.ok) setTimeout(() => fetch("/api/x").then((r) => r.text()).then(() => p.append("done")), 500) })</script>`,
+	"timing/timer of 9 s":           `<script>setTimeout(() => p.append("done"), 9000)</script>`,
+	"timing/two timers of 3 s":      `<script>setTimeout(() => setTimeout(() => p.append("done"), 3000), 3000)</script>`,
+	"timing/timer taken back":       `<script>const id = setTimeout(() => p.append("never"), 8000); setTimeout(() => { clearTimeout(id); p.append("done") }, 100)</script>`,
+	"timing/nested timers":          `<script>let n = 0; const f = () => ++n < 20 ? setTimeout(f, 200) : p.append("done"); f()</script>`,
+	"timing/fetch chain":            `<script>(async () => { for (let i = 0; i < 5; i++) await (await fetch("/api/" + i)).text(); p.append("done") })()</script>`,
+	"timing/timer, fetch, timer":    `<script>setTimeout(async () => { await fetch("/api/x"); setTimeout(() => p.append("done"), 1500) }, 1500)</script>`,
+	"timing/slow API":               `<script>fetch("/slow/done").then((r) => r.text()).then((t) => p.append(t))</script>`,
+	"timing/slower API":             `<script>fetch("/slower/done").then((r) => r.text()).then((t) => p.append(t))</script>`,
+	"timing/late body":              `<script>fetch("/late-body").then((r) => r.text()).then((t) => p.append(t))</script>`,
+	"timing/endless poll":           `<script>(async () => { for (;;) p.textContent = await (await fetch("/slow/done")).text() })()</script>`,
+	"timing/XMLHttpRequest":         `<script>const x = new XMLHttpRequest(); x.onload = () => p.append(x.responseText); x.open("GET", "/api/done"); x.send()</script>`,
+	"timing/poll":                   `<script>let n = 0; const i = setInterval(async () => { await fetch("/api/x"); if (++n == 10) { clearInterval(i); p.append("done") } }, 200)</script>`,
+	"timing/endless interval":       `<script>setInterval(() => document.title += ".", 50); fetch("/api/x").then(() => p.append("done"))</script>`,
+	"timing/animation frames":       `<script>let n = 0; const f = () => ++n < 30 ? requestAnimationFrame(f) : p.append("done"); requestAnimationFrame(f)</script>`,
+	"timing/endless animation":      `<script>const f = () => requestAnimationFrame(f); f(); fetch("/api/x").then(() => p.append("done"))</script>`,
+	"timing/idle callback":          `<script>requestIdleCallback((d) => d.timeRemaining() > 0 && p.append("done"))</script>`,
+	"timing/message channel":        `<script>const c = new MessageChannel(); c.port1.onmessage = () => p.append("done"); c.port2.postMessage(1)</script>`,
+	"timing/worker that fetches":    `<script>const w = new Worker("/worker.js"); w.onmessage = (e) => p.append(e.data); w.postMessage("done")</script>`,
+	"timing/worker with a queue":    `<script>const w = new Worker("/queue.js"); let s = ""; w.onmessage = (e) => { s += e.data; if (s == "abc") p.append("done") }; for (const c of "abc") w.postMessage(c)</script>`,
+	"timing/shared worker":          `<script>const w = new SharedWorker("/shared.js"); w.port.onmessage = (e) => p.append(e.data); w.port.postMessage("done")</script>`,
+	"timing/lock":                   `<script>navigator.locks.request("x", async () => { await fetch("/api/x"); p.append("done") })</script>`,
+	"timing/lock held for ever":     `<script>navigator.locks.request("leader", () => { p.append("done"); return new Promise(() => {}) })</script>`,
+	"timing/bitmap":                 `<script>createImageBitmap(new ImageData(2, 2)).then((b) => p.append(b.width == 2 ? "done" : ""))</script>`,
+	"timing/streamed body":          `<script>(async () => { const r = (await fetch("/stream")).body.getReader(); let n = 0; for (;;) { const {done} = await r.read(); if (done) break; n++ } setTimeout(() => p.append("done"), 500) })()</script>`,
+	"timing/module":                 `<script type="module">const m = await import("/module.js"); p.append(m.text == "module" ? "done" : "")</script>`,
+	"timing/imports in a row":       `<script type="module">for (let i = 0; i < 40; i++) await import("/chunk/" + i); p.append(chunks == 40 ? "done" : "")</script>`,
+	"timing/import after import":    `<script>const next = (i) => i < 40 ? import("/chunk/" + i).then(() => next(i + 1)) : p.append("done"); next(0)</script>`,
+	"timing/scripts in a row":       `<script>const next = (i) => { if (i == 40) return p.append("done"); const s = document.createElement("script"); s.src = "/chunk/" + i; s.onload = () => next(i + 1); document.head.append(s) }; next(0)</script>`,
+	"timing/slow script":            `<script src="/slow.js"></script><script>p.append(p.textContent == "slow script" ? " done" : "")</script>`,
+	"timing/window load":            `<img src="/pixel"><link rel=stylesheet href="/style.css"><script>onload = () => p.append("done")</script>`,
+	"timing/image gate":             `<script>const i = new Image(); i.onload = () => i.decode().then(() => p.append("done " + i.naturalWidth)); i.src = "/pixel"</script>`,
+	"timing/style gate":             `<script>const l = document.createElement("link"); l.rel = "stylesheet"; l.href = "/style.css"; l.onload = () => p.append("done"); document.head.append(l)</script>`,
+	"timing/frame's message":        `<script>onmessage = (e) => p.append(e.data == "from frame" ? "done" : "")</script><iframe src="/frame"></iframe>`,
+	"timing/hanging request":        `<script>fetch("/hang"); setTimeout(() => fetch("/api/x").then(() => p.append("done")), 1000)</script>`,
+	"timing/event source":           `<script>new EventSource("/events").onmessage = (e) => p.append(e.data == "event" ? "done" : "")</script>`,
+	"timing/event source, timer":    `<script>new EventSource("/events"); setTimeout(() => p.append("done"), 2000)</script>`,
+	"timing/late event":             `<script>new EventSource("/late-events").onmessage = (e) => p.append(e.data == "event" ? "done" : "")</script>`,
+	"timing/web socket":             `<script>new WebSocket(location.href.replace("http", "ws") + "hang"); setTimeout(() => p.append("done"), 2000)</script>`,
+	"timing/web socket's messages":  `<script>const s = new WebSocket(location.href.replace("http", "ws") + "socket"); s.onopen = () => s.send("join"); s.onmessage = (e) => p.append(e.data)</script>`,
+	"timing/server's clock":         `<script>fetch("/now").then((r) => r.text()).then((t) => p.append(Math.abs(Date.now() - t) < 4000 ? "done" : "apart by " + (Date.now() - t)))</script>`,
+	"timing/clock in words":         `<script>const f = new Intl.DateTimeFormat("en", { dateStyle: "short", timeStyle: "short" }); const a = f.format(), b = f.format(Date.now()), c = f.formatToParts().map((x) => x.value).join(""); p.append(a == b && c == b && f.format === f.format && ["x"].map(() => f.format(0))[0].startsWith("1/1/70") ? "done" : [a, b, c].join(" | "))</script>`,
+	"timing/clock":                  `<script>const a = Date.now(), b = performance.now(); setTimeout(() => { const c = Date.now() - a, d = performance.now() - b; p.append(c >= 999 && c < 1100 && d >= 999 && d < 1100 && b < 1000 && new Date() - new Date(a) == c && new Date().constructor === Date ? "done" : [a, b, c, d].join()) }, 1000)</script>`,
+	"timing/ready early":            `<script>window.prerenderReady = true; fetch("/api/x").then(() => p.append("done"))</script>`,
+	"timing/ready with an event":    `<script>prerenderReady = false; new EventSource("/news").onmessage = (e) => { p.append("done"); prerenderReady = true }</script>`,
+	"timing/ready late":             `<script>window.prerenderReady = false; setTimeout(() => { p.append("done"); prerenderReady = true }, 8000)</script>`,
 
 	"timing/transition":         `<style>#d { opacity: 0; transition: opacity 1s } #d.in { opacity: 1 }</style><div id=d>x</div><script>d.addEventListener("transitionend", (e) => p.append(e.propertyName == "opacity" && getComputedStyle(d).opacity == 1 ? "done" : "early")); setTimeout(() => d.classList.add("in"), 100)</script>`,
 	"timing/CSS animation":      `<style>@keyframes k { from { left: 0 } to { left: 9px } } #d { animation: k 2s 1s }</style><div id=d>x</div><script>d.onanimationend = (e) => p.append(e.animationName == "k" ? "done" : "")</script>`,
@@ -312,6 +316,9 @@ func TestFidelity(t *testing.T) {
 				if !strings.Contains(html, "done") || c.Partial != "" {
 					t.Errorf("visit %d: got partial %q, phases %v, HTML %s", visit, c.Partial, c.Phases, html)
 				}
+				if warnings := strings.Join(c.Warnings, "; "); strings.Contains(warnings, "no more of the answer") {
+					t.Errorf("it was waited for in vain: %s", warnings)
+				}
 				wantBody(t, c, fidelityAlso[name], []string{"<script", "shadowrootmode", "<slot"})
 			}
 		})
@@ -403,6 +410,24 @@ func TestHostilePageAmongOthers(t *testing.T) {
 		if err != nil || !strings.Contains(string(c.Body), "fine") {
 			t.Errorf("%s: the site's next page: got %+v, %v", bomb, c, err)
 		}
+	}
+}
+
+// A page for which the clock had to go on without a request leaves the next one in its tab
+// a clock that is right.
+func TestClockAfterHangingRequest(t *testing.T) {
+	r, _ := own(t, loopback, 1, func(c *chrome.Config) { c.TidyFirst = true })
+	url := serve(t, map[string]http.HandlerFunc{
+		"/hangs": html(`<p id=p></p><script>fetch("/hang"); setTimeout(() => p.append("done"), 4000)</script>`),
+		"/timer": html(`<p id=p></p><script>setTimeout(() => p.append("done"), 4000)</script>`),
+		"/hang":  func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	})
+	for _, path := range []string{"/hangs", "/timer", "/timer"} {
+		c, err := captureWith(t, r, url+path, prerender.DefaultTimeout, chrome.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantBody(t, c, []string{"done"}, nil)
 	}
 }
 

@@ -295,6 +295,8 @@
   };
   if (win !== win.top) return;
 
+  const then = Promise.prototype.then;
+
   // What stays behind when the page is left. Looking into the storages costs a
   // millisecond, which is saved when the page has not touched them.
   let touchesStorage = false;
@@ -310,6 +312,26 @@
   watchAccess(win, 'name', 'set');
   watchAccess(Document.prototype, 'cookie', 'set');
 
+  // Bodies that are being read. One that no script reads never ends.
+  let reads = 0;
+  let readsStreams = false;
+  for (const name of ['arrayBuffer', 'blob', 'bytes', 'formData', 'json', 'text']) {
+    const method = Response.prototype[name];
+    if (!method) continue;
+    Response.prototype[name] = { [name](...args) {
+      const read = method.apply(this, args);
+      const done = () => { reads--; };
+      reads++;
+      then.call(read, done, done);
+      return read;
+    } }[name];
+  }
+  const body = Object.getOwnPropertyDescriptor(Response.prototype, 'body');
+  Object.defineProperty(Response.prototype, 'body', { ...body, get() {
+    readsStreams = true;
+    return body.get.call(this);
+  } });
+
   // Work that the virtual clock does not wait for: storage, workers, and what is
   // computed elsewhere. Each piece of it owes an answer until it is done.
   let background = false;
@@ -321,7 +343,6 @@
     if (debt instanceof Promise) then.call(debt, paid, paid);
     else for (const type of ['success', 'error', 'blocked']) add.call(debt, type, paid);
   };
-  const then = Promise.prototype.then;
   const watchMethods = (object) => {
     for (const [name, property] of object ? Object.entries(Object.getOwnPropertyDescriptors(object)) : []) {
       const method = property.value;
@@ -408,6 +429,8 @@
   //   watches   it reacts to more than time, so that settling may have moved it
   //   timer     in how many milliseconds the next of its timers fires that fire once
   Object.defineProperty(win, '__stillpage', { value: Object.freeze({
+    // reading says whether a script reads a body.
+    reading() { return readsStreams || reads > 0; },
     settle() {
       if (listensToScroll || win.onscroll || document.onscroll) {
         const root = document.scrollingElement || document.documentElement;

@@ -45,6 +45,12 @@ const (
 	quietBody   = 3 * time.Second
 	longBody    = 8 * time.Second
 
+	// unreadGrace is after what silence it is asked whether anybody reads a body: of many
+	// answers scripts want to know the status only, and their end never comes.
+	// unreadTime bounds the asking.
+	unreadGrace = 100 * time.Millisecond
+	unreadTime  = 200 * time.Millisecond
+
 	// pollTime is after what time, of real time, a script that asks for the same again
 	// and again is not waited for any more: there is always another.
 	pollTime  = 5 * time.Second
@@ -248,7 +254,8 @@ func (l *load) grant(ctx context.Context, virtual time.Duration) (late bool, err
 	l.expired = false
 	l.mu.Unlock()
 	policy := emulation.VirtualTimePolicyPauseIfNetworkFetchesPending
-	if err := l.setPolicy(ctx, policy, virtual); err != nil {
+	budget := float64(virtual / time.Millisecond)
+	if err := l.setPolicy(ctx, policy, &budget); err != nil {
 		return false, err
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -266,15 +273,18 @@ func (l *load) grant(ctx context.Context, virtual time.Duration) (late bool, err
 			return false, fmt.Errorf("load %s: %w", l.page.URL, prerender.ErrRendererDown)
 		case expired && !waiting:
 			return late, nil
-		case expired:
-			late = true
+		case waiting && l.findUnread(ctx):
+			continue
 		case !expired && !waiting && hopeless && policy != emulation.VirtualTimePolicyAdvance:
-			// Only requests that never end are left, and the clock waits for them.
+			// Only requests that never end are left, and the clock waits for them. The budget
+			// stays: with another, there would be two ends, and the second would be taken for
+			// that of a later grant, in this page or in the tab's next.
 			policy = emulation.VirtualTimePolicyAdvance
-			if err := l.setPolicy(ctx, policy, virtual); err != nil {
+			if err := l.setPolicy(ctx, policy, nil); err != nil {
 				return false, err
 			}
 		}
+		late = late || expired
 		select {
 		case <-l.changed:
 		case <-tick.C:
@@ -284,10 +294,37 @@ func (l *load) grant(ctx context.Context, virtual time.Duration) (late bool, err
 	}
 }
 
-func (l *load) setPolicy(ctx context.Context, policy emulation.VirtualTimePolicy, virtual time.Duration) error {
-	budget := float64(virtual / time.Millisecond)
+// findUnread looks for answers whose body no script reads, and says whether there are new
+// ones. Frames are not asked.
+func (l *load) findUnread(ctx context.Context) bool {
+	l.mu.Lock()
+	var quiet []*request
+	for _, r := range l.inFlight {
+		if r.kind == network.ResourceTypeFetch && r.answered && !r.isUnread && time.Since(r.lastBytes) > unreadGrace && !l.frames {
+			quiet = append(quiet, r)
+		}
+	}
+	l.mu.Unlock()
+	if len(quiet) == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, unreadTime)
+	defer cancel()
+	reading := true
+	if l.evaluate(ctx, "window.__stillpage.reading()", 0, &reading) != nil || reading {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range quiet {
+		r.isUnread = true
+	}
+	return true
+}
+
+func (l *load) setPolicy(ctx context.Context, policy emulation.VirtualTimePolicy, budget *float64) error {
 	_, err := cdp.Call(ctx, l.tab.target, emulation.SetVirtualTimePolicy, emulation.SetVirtualTimePolicyParams{
-		Policy: policy, Budget: &budget, MaxVirtualTimeTaskStarvationCount: tasksPerStep,
+		Policy: policy, Budget: budget, MaxVirtualTimeTaskStarvationCount: tasksPerStep,
 	})
 	return err
 }
@@ -303,6 +340,7 @@ type request struct {
 	answered  bool      // the head of the response is there
 	lastBytes time.Time // of the body, or the last message, either way
 	hasData   bool      // some of the body, or a message, is there
+	isUnread  bool      // nobody reads the body
 }
 
 // isPush says whether the request is for messages without end.
@@ -344,7 +382,7 @@ func (l *load) pending(now time.Time) (waiting, hopeless bool) {
 	for _, r := range l.inFlight {
 		switch {
 		case r.isPush() && r.isNews(now),
-			r.kind == network.ResourceTypePing, r.kind == network.ResourceTypeMedia, r.isPoll,
+			r.kind == network.ResourceTypePing, r.kind == network.ResourceTypeMedia, r.isPoll, r.isUnread,
 			!r.answered && now.Sub(r.opened) > r.mostSilence(),
 			r.answered && now.Sub(r.lastBytes) > r.mostQuiet(),
 			now.Sub(r.opened) > longBody:
