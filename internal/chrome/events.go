@@ -34,22 +34,25 @@ func (l *load) onEvent(ev any) {
 		if ev.Type == network.ResourceTypeDocument && ev.FrameID == l.mainFrame() {
 			l.onDocumentRequest(ev)
 		}
-		l.begin(ev.RequestID, ev.Request.URL, ev.Type)
-		if isByScript(ev.Type) && ev.Request.Method == "GET" {
-			l.inFlight[ev.RequestID].isPoll = l.isAskedAgain(ev.Request.URL)
-		}
 		l.requests++
+		if ev.Type == network.ResourceTypeScript && ev.LoaderID == "" {
+			break // a worker's, whose answer is told to the worker; see prelude.js
+		}
+		l.begin(ev.RequestID, ev.Request.URL, ev.Type)
+		r := l.inFlight[ev.RequestID]
+		r.isFramed = ev.FrameID != l.mainFrame()
+		r.isPoll = isByScript(ev.Type) && ev.Request.Method == "GET" && l.isAskedAgain(ev.Request.URL)
 	case *network.EventResponseReceived:
 		if ev.Type == network.ResourceTypeDocument && ev.FrameID == l.mainFrame() {
 			l.onDocument(ev)
 		}
 		if r := l.inFlight[ev.RequestID]; r != nil {
-			r.answered, r.lastBytes = true, time.Now()
+			r.answered, r.answeredAt, r.lastBytes = true, time.Now(), time.Now()
 			r.entry.Status = int(ev.Response.Status)
 		}
 	case *network.EventDataReceived:
 		if r := l.inFlight[ev.RequestID]; r != nil {
-			r.lastBytes, r.hasData = time.Now(), true
+			r.lastBytes, r.hasData, r.isUnread = time.Now(), true, false
 		}
 	case *network.EventWebSocketCreated:
 		l.begin(ev.RequestID, ev.URL, network.ResourceTypeWebSocket)
@@ -152,7 +155,7 @@ type asking struct {
 func (l *load) isAskedAgain(url string) bool {
 	const most = 500
 	a, known := l.asks[url]
-	if !known && len(l.asks) >= most {
+	if !known && len(l.asks) >= most || !strings.HasPrefix(url, "http") {
 		return false
 	}
 	if a.times++; !known {
@@ -229,7 +232,9 @@ func (l *load) summarise(c *Capture) {
 	for _, r := range l.inFlight {
 		if most := r.mostSilence(); !r.answered && time.Since(r.opened) > most && !r.isPush() {
 			l.warn("no answer within " + most.String() + ", so not waited for: " + r.url)
-		} else if most := r.mostQuiet(); r.answered && isByScript(r.kind) && time.Since(r.lastBytes) > most {
+		} else if r.isPoll {
+			l.warn("asked for time and again, so not waited for: " + r.url)
+		} else if most := r.mostQuiet(); r.answered && isByScript(r.kind) && !r.isUnread && time.Since(r.lastBytes) > most {
 			l.warn("no more of the answer for " + most.String() + ", so not waited for: " + r.url)
 		}
 	}

@@ -144,7 +144,7 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 	if done, err := l.outcome(c); done || err != nil {
 		return err
 	}
-	if partial != "" && l.interrupt(ctx) {
+	if partial != "" && l.interrupt(ctx) && partial != heldBack && !l.isUnanswered() {
 		c.Partial = busy
 	}
 	s, err := l.serialise(ctx)
@@ -171,7 +171,7 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 }
 
 // interrupt ends a script that never returns, so that what it has made can be
-// taken, and says whether there was one. A page that answers has no such script.
+// taken, and says whether there may be one. A page that answers has none.
 func (l *load) interrupt(ctx context.Context) bool {
 	const longestTask = 300 * time.Millisecond
 	answering, cancel := context.WithTimeout(ctx, longestTask)

@@ -31,7 +31,9 @@
 
   // The virtual clock of a tab goes on from page to page. This page's begins now.
   const now = Performance.prototype.now;
-  const ahead = now.call(performance);
+  const clock = performance;
+  const ahead = now.call(clock);
+  const pageNow = () => now.call(clock) - ahead; // also when the page has replaced performance
   const RealDate = Date;
   const realNow = RealDate.now;
   Performance.prototype.now = function () { return now.call(this) - ahead; };
@@ -66,13 +68,13 @@
   const clearInterval = win.clearInterval.bind(win);
   win.setTimeout = function setTimeout(callback, delay, ...args) {
     const id = later(callback, delay, ...args);
-    if (delay > 1000) timers.set(id, performance.now() + Number(delay));
+    if (delay > 1000 && delay < 2 ** 31) timers.set(id, pageNow() + Number(delay)); // more fires at once
     return id;
   };
   win.clearTimeout = function clearTimeout(id) { timers.delete(id); forget(id); };
   win.clearInterval = function (id) { timers.delete(id); clearInterval(id); };
   function nextTimer() {
-    const now = performance.now();
+    const now = pageNow();
     let next = Infinity;
     for (const [id, at] of timers) {
       if (at <= now) timers.delete(id);
@@ -93,7 +95,7 @@
   // those of an endless animation all of it.
   let frames = 0;
   win.requestAnimationFrame = function requestAnimationFrame(callback) {
-    return later(() => callback.call(win, performance.now()), frames++ < 120 ? 16 : 200);
+    return later(() => callback.call(win, pageNow()), frames++ < 120 ? 16 : 200);
   };
   win.cancelAnimationFrame = function cancelAnimationFrame(id) { forget(id); };
   win.requestIdleCallback = function requestIdleCallback(callback) {
@@ -131,7 +133,7 @@
   }
   function lookAtStyles() {
     styleTimer = 0;
-    const now = performance.now();
+    const now = pageNow();
     for (const a of getAnimations.call(document)) {
       if (!ends.has(a) && a.effect && a.playState === 'running') ends.set(a, now + a.effect.getComputedTiming().endTime);
     }
@@ -219,7 +221,7 @@
   function entry(target, isIntersecting) {
     const box = target.getBoundingClientRect();
     const e = {
-      target, isIntersecting, isVisible: isIntersecting, time: performance.now(), intersectionRatio: isIntersecting ? 1 : 0,
+      target, isIntersecting, isVisible: isIntersecting, time: pageNow(), intersectionRatio: isIntersecting ? 1 : 0,
       boundingClientRect: box, intersectionRect: isIntersecting ? box : new DOMRect(), rootBounds: new DOMRect(0, 0, win.innerWidth, win.innerHeight),
     };
     return Object.setPrototypeOf(e, null) && e;
@@ -327,8 +329,9 @@
     } }[name];
   }
   const body = Object.getOwnPropertyDescriptor(Response.prototype, 'body');
+  const address = Object.getOwnPropertyDescriptor(Response.prototype, 'url').get;
   Object.defineProperty(Response.prototype, 'body', { ...body, get() {
-    readsStreams = true;
+    if (address.call(this) !== '') readsStreams = true; // of an answer, and not of what a script has made
     return body.get.call(this);
   } });
 
@@ -336,11 +339,12 @@
   // computed elsewhere. Each piece of it owes an answer until it is done.
   let background = false;
   const owed = new Set();
+  const RealPromise = Promise, RealRequest = IDBRequest;
   const owe = (debt) => {
     background = true;
     owed.add(debt);
     const paid = () => owed.delete(debt);
-    if (debt instanceof Promise) then.call(debt, paid, paid);
+    if (debt instanceof RealPromise) then.call(debt, paid, paid);
     else for (const type of ['success', 'error', 'blocked']) add.call(debt, type, paid);
   };
   const watchMethods = (object) => {
@@ -349,7 +353,7 @@
       if (typeof method !== 'function' || name === 'constructor') continue;
       object[name] = function (...args) {
         const result = method.apply(this, args);
-        if (result instanceof Promise || result instanceof IDBRequest) owe(result);
+        if (result instanceof RealPromise || result instanceof RealRequest) owe(result);
         return result;
       };
     }
@@ -364,7 +368,7 @@
     owe(bitmap);
     return bitmap;
   };
-  const asked = new Map(); // what was made or sent something → how many answers it owes
+  const asked = new Map(); // what was made or sent something → { owes: how many answers, answered: whether it has given one }
   // A lock may be held for ever; what is waited for is that the page gets it.
   if (win.LockManager) {
     const request = LockManager.prototype.request;
@@ -372,12 +376,16 @@
       const callback = args.at(-1);
       if (typeof callback === 'function') {
         const wait = {};
+        const gone = () => { asked.delete(wait); };
         background = true;
-        asked.set(wait, 1);
+        asked.set(wait, { owes: 1, answered: false });
         args[args.length - 1] = function (lock) {
-          asked.delete(wait);
+          gone();
           return callback.call(this, lock);
         };
+        const result = request.apply(this, args);
+        then.call(result, gone, gone); // it is refused, or taken back
+        return result;
       }
       return request.apply(this, args);
     };
@@ -390,17 +398,20 @@
         super(...args);
         const port = this.port || this;
         background = true;
-        asked.set(port, 1);
+        const debt = { owes: 1, answered: false };
+        asked.set(port, debt);
         let isNew = true; // it owes one answer for being made and for the first message
         // Answers are heard before the page's own listeners hear them.
-        add.call(port, 'message', () => asked.set(port, Math.max(0, asked.get(port) - 1)));
-        add.call(this, 'error', () => asked.set(port, 0));
+        add.call(port, 'message', () => { debt.owes = Math.max(0, debt.owes - 1); debt.answered = true; });
+        add.call(this, 'error', () => { debt.owes = 0; });
         const post = port.postMessage;
         port.postMessage = function (...message) {
-          asked.set(port, isNew ? 1 : asked.get(port) + 1);
+          post.apply(port, message);
+          debt.owes = isNew ? 1 : debt.owes + 1;
           isNew = false;
-          return post.apply(port, message);
         };
+        const terminate = this.terminate;
+        if (terminate) this.terminate = function () { debt.owes = 0; terminate.call(this); };
       }
     };
     Object.defineProperty(win[name], 'name', { value: name });
@@ -408,9 +419,9 @@
   watchWorker('Worker');
   watchWorker('SharedWorker');
 
-  function unanswered() {
+  function debtors(answered) {
     let n = 0;
-    for (const owes of asked.values()) if (owes > 0) n++;
+    for (const debt of asked.values()) if (debt.owes > 0 && debt.answered === answered) n++;
     return n;
   }
 
@@ -430,7 +441,7 @@
   //   timer     in how many milliseconds the next of its timers fires that fire once
   Object.defineProperty(win, '__stillpage', { value: Object.freeze({
     // reading says whether a script reads a body.
-    reading() { return readsStreams || reads > 0; },
+    reading() { return readsStreams || reads + owed.size > 0; },
     settle() {
       if (listensToScroll || win.onscroll || document.onscroll) {
         const root = document.scrollingElement || document.documentElement;
@@ -448,7 +459,7 @@
         watches: watches || listensToScroll || !!win.onscroll || !!document.onscroll,
         traces: touchesStorage || wantsLastWord ||
           !!(win.onunload || win.onbeforeunload || win.onpagehide || document.onvisibilitychange),
-        background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: unanswered(), timer: nextTimer(),
+        background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: debtors(false), more: debtors(true), timer: nextTimer(),
       };
     },
   }) });

@@ -53,7 +53,7 @@ const (
 
 	// pollTime is after what time, of real time, a script that asks for the same again
 	// and again is not waited for any more: there is always another.
-	pollTime  = 5 * time.Second
+	pollTime  = 8 * time.Second
 	pollTimes = 4
 
 	// tasksPerStep is Chromium's bound on the tasks that run before the virtual
@@ -81,7 +81,7 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 		return l.readyInRealTime(ctx)
 	}
 	grant, life := firstGrant, time.Duration(0)
-	elements := -1
+	elements, heldLooks, unanswered := -1, 0, false
 	var calm calm
 	for round := 0; round < mostRounds; round++ {
 		late, err := l.grant(ctx, grant)
@@ -109,25 +109,28 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 			elements, grant, round = page.Elements, nextGrant, round-1
 			continue
 		}
-		if page.Held && l.isWaiting() {
-			// For something that takes real time, like a message: the page says so.
-			if err := pause(ctx, calmStep); err != nil {
-				return l.timeIsUp(ctx, err)
-			}
-			elements, grant, round = -1, calmStep, round-1
-			continue
-		}
-		if page.Asked > 0 {
+		if page.Asked > 0 && !unanswered {
+			unanswered = true
 			l.mu.Lock()
-			l.warn("a worker has not answered within three seconds, and was not waited for")
+			l.warn("a worker or a lock has not answered within three seconds, and was not waited for")
 			l.mu.Unlock()
 		}
 		if page.Owed > 0 {
 			l.ended = "its work beside the clock did not end"
 			return "storage or computation that did not end", nil
 		}
-		if timer := time.Duration(page.Timer*float64(time.Millisecond)).Truncate(time.Millisecond) + time.Millisecond; page.Timer > 0 && life+timer <= mostLife {
-			elements, grant = page.Elements, timer
+		if page.Timer > 0 && page.Timer <= float64((mostLife-life)/time.Millisecond) {
+			timer := time.Duration(page.Timer)*time.Millisecond + time.Millisecond
+			elements, grant = page.Elements, max(timer, nextGrant)
+			continue
+		}
+		if page.Held && heldLooks < calmMost && l.mayStillCome() {
+			// The page waits for something that takes real time, like a message.
+			if err := pause(ctx, calmStep); err != nil {
+				return l.timeIsUp(ctx, err)
+			}
+			heldLooks++
+			elements, grant, round = -1, calmStep, round-1
 			continue
 		}
 		if !page.Held && page.Elements == elements {
@@ -160,6 +163,7 @@ type calm struct {
 const (
 	calmStep = 20 * time.Millisecond
 	calmSame = 5   // looks: a tenth of a second for what is not counted
+	calmMore = 50  // looks: a second for workers that have answered, and may again
 	calmMost = 150 // looks: three seconds
 )
 
@@ -171,7 +175,11 @@ func (c *calm) reached(page settled) bool {
 	}
 	c.elements, c.text = page.Elements, page.Text
 	c.looks++
-	return c.same >= calmSame || c.looks >= calmMost
+	most := calmSame
+	if page.More > 0 {
+		most = calmMore
+	}
+	return c.same >= most || c.looks >= calmMost
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -227,7 +235,8 @@ type settled struct {
 	Background bool `json:"background"`
 	Text       int  `json:"text"`
 	Owed       int  `json:"owed"`  // by storage and computation
-	Asked      int  `json:"asked"` // workers that have not answered
+	Asked      int  `json:"asked"` // workers and locks that have not answered
+	More       int  `json:"more"`  // workers that have, but not to all that they were asked
 }
 
 // settle has the page looked at from top to end.
@@ -271,6 +280,8 @@ func (l *load) grant(ctx context.Context, virtual time.Duration) (late bool, err
 			return false, nil
 		case crashed || l.process.isLost():
 			return false, fmt.Errorf("load %s: %w", l.page.URL, prerender.ErrRendererDown)
+		case expired && !waiting && l.isReadAfterAll(ctx):
+			continue
 		case expired && !waiting:
 			return late, nil
 		case waiting && l.findUnread(ctx):
@@ -300,18 +311,12 @@ func (l *load) findUnread(ctx context.Context) bool {
 	l.mu.Lock()
 	var quiet []*request
 	for _, r := range l.inFlight {
-		if r.kind == network.ResourceTypeFetch && r.answered && !r.isUnread && time.Since(r.lastBytes) > unreadGrace && !l.frames {
+		if r.kind == network.ResourceTypeFetch && r.answered && !r.isUnread && !r.isFramed && time.Since(r.lastBytes) > unreadGrace {
 			quiet = append(quiet, r)
 		}
 	}
 	l.mu.Unlock()
-	if len(quiet) == 0 {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, unreadTime)
-	defer cancel()
-	reading := true
-	if l.evaluate(ctx, "window.__stillpage.reading()", 0, &reading) != nil || reading {
+	if len(quiet) == 0 || l.isReading(ctx) {
 		return false
 	}
 	l.mu.Lock()
@@ -320,6 +325,36 @@ func (l *load) findUnread(ctx context.Context) bool {
 		r.isUnread = true
 	}
 	return true
+}
+
+// isReadAfterAll says whether scripts have begun to read since, and then takes back what
+// was found.
+func (l *load) isReadAfterAll(ctx context.Context) bool {
+	l.mu.Lock()
+	var unread []*request
+	for _, r := range l.inFlight {
+		if r.isUnread {
+			unread = append(unread, r)
+		}
+	}
+	l.mu.Unlock()
+	if len(unread) == 0 || !l.isReading(ctx) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range unread {
+		r.isUnread, r.lastBytes = false, time.Now()
+	}
+	return true
+}
+
+// isReading asks the page. One that does not answer may be reading.
+func (l *load) isReading(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, unreadTime)
+	defer cancel()
+	reading := true
+	return l.evaluate(ctx, "window.__stillpage.reading()", 0, &reading) != nil || reading
 }
 
 func (l *load) setPolicy(ctx context.Context, policy emulation.VirtualTimePolicy, budget *float64) error {
@@ -337,10 +372,13 @@ type request struct {
 	isContent bool // a script of the page's own site, or what one asks it for
 	isPoll    bool // a script has asked for it time and again
 	opened    time.Time
-	answered  bool      // the head of the response is there
-	lastBytes time.Time // of the body, or the last message, either way
-	hasData   bool      // some of the body, or a message, is there
-	isUnread  bool      // nobody reads the body
+	isFramed  bool // of a document in a frame
+	answered  bool // the head of the response is there
+	hasData   bool // some of the body, or a message, is there
+	isUnread  bool // nobody reads the body
+
+	answeredAt time.Time
+	lastBytes  time.Time // of the body, or the last message, either way
 }
 
 // isPush says whether the request is for messages without end.
@@ -350,10 +388,14 @@ func (r *request) isPush() bool {
 
 // isNews says whether what a push may still bring is not the page's content.
 func (r *request) isNews(now time.Time) bool {
-	if !r.hasData {
+	switch {
+	case now.Sub(r.opened) > pushMost:
+		return true
+	case r.hasData:
+		return now.Sub(r.lastBytes) > pushQuiet
+	default:
 		return now.Sub(r.opened) > pushGrace && now.Sub(r.lastBytes) > pushGrace
 	}
-	return now.Sub(r.lastBytes) > pushQuiet || now.Sub(r.opened) > pushMost
 }
 
 // isByScript says whether a script has asked for it, to read it.
@@ -385,7 +427,7 @@ func (l *load) pending(now time.Time) (waiting, hopeless bool) {
 			r.kind == network.ResourceTypePing, r.kind == network.ResourceTypeMedia, r.isPoll, r.isUnread,
 			!r.answered && now.Sub(r.opened) > r.mostSilence(),
 			r.answered && now.Sub(r.lastBytes) > r.mostQuiet(),
-			now.Sub(r.opened) > longBody:
+			r.answered && now.Sub(r.answeredAt) > longBody:
 			hopeless = true
 		default:
 			waiting = true
@@ -394,11 +436,30 @@ func (l *load) pending(now time.Time) (waiting, hopeless bool) {
 	return waiting, hopeless
 }
 
-// isWaiting says whether any request is under way, worth waiting for or not.
-func (l *load) isWaiting() bool {
+// mayStillCome says whether there is something that may bring the page what it waits for,
+// messages among it.
+func (l *load) mayStillCome() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.inFlight) > 0
+	for _, r := range l.inFlight {
+		if r.isPush() {
+			return true
+		}
+	}
+	waiting, _ := l.pending(time.Now())
+	return waiting
+}
+
+// isUnanswered says whether a request has no answer yet.
+func (l *load) isUnanswered() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.inFlight {
+		if !r.answered {
+			return true
+		}
+	}
+	return false
 }
 
 // waitingFor describes what kept the page from being ready.
@@ -408,7 +469,9 @@ func (l *load) waitingFor() string {
 	const most = 3
 	var urls []string
 	for _, r := range l.inFlight {
-		urls = append(urls, r.url)
+		if r.kind != network.ResourceTypeDocument || !r.answered { // a script in it may be what never ends
+			urls = append(urls, r.url)
+		}
 	}
 	slices.Sort(urls)
 	if len(urls) > most {

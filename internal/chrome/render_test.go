@@ -240,7 +240,8 @@ func TestWhatRunsIsLeftOut(t *testing.T) {
 	t.Parallel()
 	const parts = `<script>run()</script><script type=module src=/run.js></script><link rel=modulepreload href=/run.js><link rel=preload as=script href=/run.js><link rel=prefetch as=script href=/run.js>` +
 		`<a href="javascript:run()" onclick="run()">a</a><a href=" java&#10;script:run()">b</a><form action="javascript:run()"><button formaction="javascript:run()" ONFOCUS="run()">c</button></form>` +
-		`<svg onload="run()"><a xlink:href="javascript:run()"><animate onbegin="run()"/></a></svg><object data="javascript:run()"></object><b only="kept" one="kept" on="kept">d</b>`
+		`<svg onload="run()"><a xlink:href="javascript:run()"><animate onbegin="run()"/></a></svg><object data="javascript:run()"></object><b only="kept" one="kept" on="kept">d</b>` +
+		`<a tabindex=1 onfocusin="run()" ontouchstart=" run()" onwebkitfullscreenchange="run()" ongesturestart='run()'>e</a>`
 	page := func(mode string) string {
 		return `<div id=d></div><script>d.attachShadow({ mode: "` + mode + `" }).innerHTML = ` + "`" + strings.ReplaceAll(parts, "</script>", "<\\/script>") + "`" + `</script>`
 	}
@@ -259,7 +260,7 @@ func TestWhatRunsIsLeftOut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantBody(t, c, []string{"a</a>", "b</a>", "c</button>", "<svg", "<animate", `only="kept" one="kept" on="kept"`, "d</b>"}, []string{"run", "script:"})
+			wantBody(t, c, []string{"a</a>", "b</a>", "c</button>", "e</a>", "<svg", "<animate", `only="kept" one="kept" on="kept"`, "d</b>"}, []string{"run", "script:"})
 		}
 	}
 }

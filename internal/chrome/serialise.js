@@ -14,6 +14,7 @@
     const get = Object.getOwnPropertyDescriptor(proto, name).get;
     return (node) => get.call(node);
   };
+  const characterSet = getter(Document.prototype, 'characterSet');
   const nodeType = getter(Node.prototype, 'nodeType');
   const firstChild = getter(Node.prototype, 'firstChild');
   const nextSibling = getter(Node.prototype, 'nextSibling');
@@ -128,7 +129,7 @@
     out.push('>');
     if (isHTML && VOID.has(name)) return;
     // What was in another encoding by a header alone would be read in that one from a file.
-    if (isHTML && name === 'head' && document.characterSet !== 'UTF-8' &&
+    if (isHTML && name === 'head' && characterSet(document) !== 'UTF-8' &&
         queryAll('meta[charset], meta[http-equiv="content-type" i]').length === 0) out.push('<meta charset="utf-8">');
 
     if (isHTML && UNREAD.has(name)) {
@@ -208,15 +209,16 @@
     }
   }
 
-  // Attributes that only begin like event handlers are the page's own: <b only>.
-  function isHandler(e, name) {
-    return /^on/i.test(name) && (namespaceURI(e) !== HTML || name.toLowerCase() in e);
+  // Attributes that begin like event handlers: a word alone runs nothing, as in <b only>.
+  // Lists of handlers differ from browser to browser.
+  function isHandler(a) {
+    return /^on/i.test(a.name) && !/^[\w-]*$/.test(a.value);
   }
 
   function attribute(e, element, a) {
     let value = a.value;
     const name = a.name;
-    if (isHandler(e, name) || name === 'srcdoc') return ''; // a whole document, scripts and all
+    if (isHandler(a) || name === 'srcdoc') return ''; // a whole document, scripts and all
     if (URL_ATTRIBUTES.has(name) && /^[\0-\x20]*j[\t\n\r]*a[\t\n\r]*v[\t\n\r]*a[\t\n\r]*s[\t\n\r]*c[\t\n\r]*r[\t\n\r]*i[\t\n\r]*p[\t\n\r]*t[\t\n\r]*:/i.test(value)) return '';
     // What is written here is UTF-8, whatever the origin sent.
     if (element === 'meta' && name === 'charset') value = 'utf-8';

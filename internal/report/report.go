@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -179,20 +180,12 @@ func Findings(r Report) []string {
 	return append(f, r.Warnings...)
 }
 
-// isNoindex reads the value of a robots meta or of X-Robots-Tag: directives with commas
-// between them, some with a value behind a colon, where the header may have a crawler's
-// name before one.
+// isNoindex reads the value of a robots meta or of X-Robots-Tag: directives, some with a
+// value behind a colon, where the header may have a crawler's name before one.
 func isNoindex(robots string) bool {
-	for directive := range strings.SplitSeq(strings.ToLower(robots), ",") {
-		before, after, hasColon := strings.Cut(strings.TrimSpace(directive), ":")
-		if hasColon && !strings.HasPrefix(before, "max-") && before != "unavailable_after" {
-			before = strings.TrimSpace(after)
-		}
-		if before == "noindex" || before == "none" {
-			return true
-		}
-	}
-	return false
+	withValue := regexp.MustCompile(`(max-[a-z-]+|unavailable_after)\s*:[^,]*`)
+	words := strings.FieldsFunc(withValue.ReplaceAllString(strings.ToLower(robots), ""), func(r rune) bool { return strings.ContainsRune(", :\t", r) })
+	return slices.Contains(words, "noindex") || slices.Contains(words, "none")
 }
 
 func value(pairs [][2]string, name string) string {

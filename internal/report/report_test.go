@@ -45,7 +45,7 @@ func TestFindings(t *testing.T) {
 		"Noindex: ":           func(r *report.Report) { r.Bot.Meta = append(r.Bot.Meta, [2]string{"Robots", "NOINDEX"}) },
 		"Noindex: the page ":  func(r *report.Report) { r.Header.Set("X-Robots-Tag", "noindex") },
 		"Canonical elsewhere": func(r *report.Report) { r.Bot.Links[0][1] = "https://shop.example/b" },
-		"Noindex: the page a": func(r *report.Report) { r.Header.Set("X-Robots-Tag", "max-snippet:-1, googlebot: none") },
+		"Noindex: the page a": func(r *report.Report) { r.Header.Set("X-Robots-Tag", "max-snippet:-1, googlebot: nofollow none") },
 		"Calls that failed: 2, the first of https://api.example/x (status 500).": func(r *report.Report) {
 			r.Header.Set("X-Robots-Tag", "max-image-preview:none, noimageindex") // which says nothing of the page
 			r.Requests = append(r.Requests, report.Request{URL: "https://api.example/x", Kind: "Fetch", Status: 500},
