@@ -133,38 +133,6 @@ func note(list []string, text string) []string {
 	return append(list, strings.ToValidUTF8(text[:min(len(text), longest)], ""))
 }
 
-// begin notes a request. l.mu is held.
-func (l *load) begin(id network.RequestID, url string, kind network.ResourceType) {
-	const most = 500
-	entry := &Request{URL: short(url), Kind: string(kind), Start: time.Since(l.started)}
-	if len(l.timeline) < most {
-		l.timeline = append(l.timeline, entry)
-	}
-	isContent := (isByScript(kind) || kind == network.ResourceTypeScript) && sameSite(url, l.page.Site.Origin.Host)
-	l.inFlight[id] = &request{url: entry.URL, kind: kind, isContent: isContent, opened: time.Now(), entry: entry}
-}
-
-// asking is how often a script has asked for the same, and since when.
-type asking struct {
-	times int
-	since time.Time
-}
-
-// isAskedAgain counts that a script asks for a URL, and says whether it does so without
-// end. l.mu is held.
-func (l *load) isAskedAgain(url string) bool {
-	const most = 500
-	a, known := l.asks[url]
-	if !known && len(l.asks) >= most || !strings.HasPrefix(url, "http") {
-		return false
-	}
-	if a.times++; !known {
-		a.since = time.Now()
-	}
-	l.asks[url] = a
-	return a.times >= pollTimes && time.Since(a.since) > pollTime
-}
-
 // short cuts URLs, among which data: URLs are of any length.
 func short(url string) string {
 	const most = 300

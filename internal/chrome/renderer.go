@@ -1,6 +1,6 @@
 // Package chrome renders pages with Chromium: the browser's life (renderer.go,
 // browser.go, keeper.go), the load of one page (load.go), when it is finished
-// (ready.go), and its HTML (serialise.js). It stores nothing and knows no
+// (ready.go, requests.go), and its HTML (serialise.js). It stores nothing and knows no
 // crawlers. All of Chromium's traffic goes through the proxy it is given.
 package chrome
 
