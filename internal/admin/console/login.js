@@ -83,7 +83,7 @@ function form(login, fault) {
   }
   const input = h('input', { type: 'password', autocomplete: 'off', name: 'token', required: true });
   return h('form', { onsubmit: (event) => { event.preventDefault(); token.set(input.value.trim()); location.reload(); } },
-    wrong, field('Token', input, 'It was shown when stillpage serve was started first, and is in the file admin-token of its data directory.'),
+    wrong, field('Token', input, 'It is in the file admin-token of the data directory of stillpage serve, which shows it at its start if it has no such directory, and at its first start on a terminal.'),
     h('button', { class: 'main' }, 'Log in'));
 }
 
