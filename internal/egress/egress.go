@@ -160,6 +160,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 			p.fail(w, hostPort(r), err)
 		},
 	}
+	w.Header()["Content-Type"] = nil // net/http would guess one where the origin has none; that is the browser's to do
 	rp.ServeHTTP(w, r)
 }
 
