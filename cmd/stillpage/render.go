@@ -38,7 +38,7 @@ func render(ctx context.Context, args []string, getenv func(string) string, stdo
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
-	capture, err := renderer.Capture(ctx, page, chrome.Options{Screenshot: cfg.Screenshot != ""})
+	capture, err := renderer.Capture(ctx, page, chrome.Options{Screenshot: cfg.Screenshot != "", Work: cfg.Report != ""})
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type Capture struct {
 	Requests int
 	Bytes    int64 // received over the network, as sent
 	Timeline []Request
+	Work     []Work   // if it was asked for
 	Ended    string   // why the page was taken when it was
 	Console  []string // what the page reported as errors
 	// Screenshot is a PNG, when one was asked for.

@@ -104,6 +104,10 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 		return nil, l.tab, l.deadTab()
 	}
 	watch.lap("tab")
+	taken := func(context.Context) []Work { return nil }
+	if options.Work {
+		taken = l.watchWork(ctx)
+	}
 
 	doc, err := l.navigate(ctx)
 	watch.lap("navigate")
@@ -119,7 +123,7 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 	if len(c.Body) > maxBody {
 		return nil, l.tab, fmt.Errorf("%s has %d bytes when rendered, and at most %d are kept: %w", target.URL, len(c.Body), maxBody, prerender.ErrContentRefused)
 	}
-	c.Phases = watch.phases
+	c.Phases, c.Work = watch.phases, taken(ctx)
 	l.summarise(c)
 	return c, l.tab, nil
 }

@@ -315,3 +315,36 @@ func TestScreenshot(t *testing.T) {
 		t.Errorf("got a pixel of %x %x and width %d, want red, 1440", r, g, img.Bounds().Dx())
 	}
 }
+
+// What the page's process did is told by script.
+func TestWork(t *testing.T) {
+	t.Parallel()
+	url := serve(t, map[string]http.HandlerFunc{
+		"/": html(`<script src="/busy.js"></script>`),
+		"/busy.js": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			io.WriteString(w, `for (let i = 0, s = 0; i < 3e7; i++) s += Math.sqrt(i) % 7;`)
+		},
+	})
+	c, err := captureWith(t, shared, url+"/", prerender.DefaultTimeout, chrome.Options{Work: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var busy, rest int
+	for i, w := range c.Work {
+		if w.Script == url+"/busy.js" {
+			busy++
+		} else {
+			rest++
+		}
+		if w.End <= w.Start || i > 0 && w.Start < c.Work[i-1].End {
+			t.Errorf("work %d is from %v to %v, after %v", i, w.Start, w.End, c.Work[max(0, i-1)].End)
+		}
+	}
+	if busy == 0 || rest == 0 {
+		t.Errorf("busy.js was seen %d times, other work %d times: %v", busy, rest, c.Work)
+	}
+	if c, err := capture(t, url+"/"); err != nil || c.Work != nil {
+		t.Errorf("a render was watched that was not to be (%v)", err)
+	}
+}

@@ -176,6 +176,7 @@ func (r *Renderer) Render(ctx context.Context, page prerender.Page) (*prerender.
 // Options are extras of a capture.
 type Options struct {
 	Screenshot bool // take a PNG of what the browser shows
+	Work       bool // watch what takes the page's process its time, for some of it
 }
 
 // Capture renders a page and returns all that is known of it.

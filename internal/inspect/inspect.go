@@ -17,7 +17,7 @@ const viewsTime = 60 * time.Second
 
 // Page renders a page and reports on it.
 func Page(ctx context.Context, renderer *chrome.Renderer, page prerender.Page) (*report.Report, error) {
-	capture, err := renderer.Capture(ctx, page, chrome.Options{})
+	capture, err := renderer.Capture(ctx, page, chrome.Options{Work: true})
 	if err != nil {
 		return nil, err
 	}
@@ -37,6 +37,9 @@ func Capture(ctx context.Context, renderer *chrome.Renderer, page prerender.Page
 	}
 	for _, q := range c.Timeline {
 		r.Requests = append(r.Requests, report.Request(q))
+	}
+	for _, w := range c.Work {
+		r.Work = append(r.Work, report.Work(w))
 	}
 	if c.Status >= 300 && c.Status < 400 {
 		return r, nil // there is nothing to look at

@@ -31,6 +31,7 @@ type Report struct {
 	Person, Bot View
 	Phases      []Phase
 	Requests    []Request
+	Work        []Work
 	Console     []string
 	Warnings    []string // of the renderer, beside those that this package finds
 }
@@ -48,6 +49,13 @@ type View struct {
 type Phase struct {
 	Name     string
 	Duration time.Duration
+}
+
+// Work is a time in which the page's process was at work. Script is the address of what
+// ran; empty: the browser's own work.
+type Work struct {
+	Start, End time.Duration
+	Script     string
 }
 
 // Request is one of the page's. An End of zero: it had not ended.
@@ -76,9 +84,10 @@ func Write(w io.Writer, r Report) error {
 		Findings []string
 		Diff     []Line
 		Timeline timeline
+		Scripts  []scriptTime
 		Head     []headLine
 		Failures []Request
-	}{r, Findings(r), Diff(r.Person.Text, r.Bot.Text), newTimeline(r), head(r.Person, r.Bot), nil}
+	}{r, Findings(r), Diff(r.Person.Text, r.Bot.Text), newTimeline(r), slowest(r.Work), head(r.Person, r.Bot), nil}
 	for _, q := range r.Requests {
 		if q.hasFailed() {
 			data.Failures = append(data.Failures, q)

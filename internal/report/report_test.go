@@ -114,3 +114,29 @@ func TestWrite(t *testing.T) {
 		}
 	}
 }
+
+// The picture tells what the page's process did from what it waited for.
+func TestWork(t *testing.T) {
+	t.Parallel()
+	ms := func(n int) time.Duration { return time.Second + time.Duration(n)*time.Millisecond }
+	r := fine() // of 100 ms; a request to 10, and one from 50 that has not ended
+	r.Work = []report.Work{
+		{ms(10), ms(30), "https://shop.example/app.js"},
+		{ms(30), ms(35), ""},
+		{ms(60), ms(65), "https://shop.example/app.js"},
+		{ms(65), ms(66), "https://shop.example/other.js"},
+	}
+	var b strings.Builder
+	if err := report.Write(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{
+		">scripts 26 ms<", "layout 5 ms<", ">waiting for requests 54 ms<", "real time 15 ms<",
+		"app.js</td><td>25 ms<", "other.js</td><td>1 ms<",
+		`<rect class="activity0" x="324" y="36" width="128"`, // 64 px for 10 ms, and 4 of them before
+	} {
+		if !strings.Contains(b.String(), s) {
+			t.Errorf("the report lacks %q", s)
+		}
+	}
+}
