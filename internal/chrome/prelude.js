@@ -285,11 +285,17 @@
 
   // What the page reacts to beside time, for settle.
   let listensToScroll = false;
+  const scrollers = new Set(); // elements that hear their own scrolling
   let wantsLastWord = false; // it may write something down when it is left
+  const hearsItself = (e) => e !== document.documentElement && e !== document.body; // those hear the window's
+  const onScroll = Object.getOwnPropertyDescriptor(HTMLElement.prototype, 'onscroll');
+  Object.defineProperty(HTMLElement.prototype, 'onscroll', { ...onScroll, set(f) { if (hearsItself(this)) scrollers.add(this); onScroll.set.call(this, f); } });
   const lastMoments = new Set(['unload', 'beforeunload', 'pagehide', 'visibilitychange', 'freeze']);
   EventTarget.prototype.addEventListener = function (type, ...rest) {
-    if (type === 'scroll' && (this === win || this == null || this === document || this === document.documentElement || this === document.body)) {
-      listensToScroll = true; // elsewhere it is about an element's own scrolling, as with React's, on its root
+    if (type === 'scroll') {
+      const [, options] = rest;
+      if (this === win || this == null || this === document || !hearsItself(this)) listensToScroll = true;
+      else if (this instanceof Element && !(options === true || options && options.capture)) scrollers.add(this); // React's root captures
     }
     if (lastMoments.has(type)) wantsLastWord = true;
     else if (isAnimationEvent.test(type)) followAnimations();
@@ -429,6 +435,30 @@
   const textContent = Object.getOwnPropertyDescriptor(Node.prototype, 'textContent').get;
   const NewEvent = win.Event;
   const scrollTo = win.scrollTo.bind(win);
+  const scrollElement = Element.prototype.scrollTo;
+  const isConnected = Object.getOwnPropertyDescriptor(Node.prototype, 'isConnected').get;
+
+  // scrollThrough takes an element that scrolls by itself to its end, down or across, and
+  // back to where it was. It returns whether there was anything to be scrolled.
+  function scrollThrough(e) {
+    let moved = false;
+    for (const [at, size, screen] of [['scrollTop', 'scrollHeight', 'clientHeight'], ['scrollLeft', 'scrollWidth', 'clientWidth']]) {
+      const start = e[at], step = e[screen];
+      if (step === 0 || e[size] <= step) continue;
+      const to = (place) => {
+        scrollElement.call(e, { [at === 'scrollTop' ? 'top' : 'left']: place, behavior: 'instant' });
+        dispatch.call(e, new NewEvent('scroll'));
+      };
+      const screens = Math.min(40, Math.ceil(e[size] / step));
+      for (let i = 1; i < screens; i++) {
+        to(i * step);
+        if (e[at] === start) break; // what is cut off is out of reach for people, too
+        moved = true;
+      }
+      if (e[at] !== start) to(start);
+    }
+    return moved;
+  }
 
   // settle is called by the renderer between grants of virtual time. It looks at
   // the page as a reader does, from top to end, and says how it is:
@@ -448,12 +478,13 @@
         const step = win.innerHeight || 900;
         const screens = Math.min(40, Math.ceil(root.scrollHeight / step));
         for (let i = 1; i <= screens; i++) {
-          scrollTo(0, i * step);
+          scrollTo({ top: i * step, behavior: 'instant' });
           dispatch.call(document, new NewEvent('scroll', { bubbles: true }));
         }
-        scrollTo(0, 0);
+        scrollTo({ top: 0, behavior: 'instant' });
         dispatch.call(document, new NewEvent('scroll', { bubbles: true }));
       }
+      for (const e of scrollers) if (isConnected.call(e) && scrollThrough(e)) watches = true;
       return {
         elements: all.length, held: win.prerenderReady === false,
         watches: watches || listensToScroll || !!win.onscroll || !!document.onscroll,
