@@ -73,7 +73,7 @@ var rules = map[string]rule{
 	"internal/localqueue":       {internal: []string{"internal/prerender"}},
 	"internal/storetest":        {internal: []string{"internal/control", "internal/prerender"}, external: []string{"github.com/google/go-cmp"}},
 	"internal/egress":           {internal: []string{"internal/prerender"}, external: []string{"golang.org/x/sync"}},
-	"internal/chrome":           {internal: []string{"internal/prerender"}, external: []string{"github.com/chromedp", "golang.org/x/sys"}},
+	"internal/chrome":           {internal: []string{"internal/prerender"}, external: []string{"github.com/chromedp", "golang.org/x/net/publicsuffix", "golang.org/x/sys"}},
 
 	"internal/router":      {internal: []string{"internal/control", "internal/prerender", "internal/telemetry", "internal/useragent"}},
 	"internal/sitemap":     {},

@@ -3,7 +3,6 @@ package chrome
 import (
 	"cmp"
 	"encoding/json"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -38,8 +37,7 @@ func (l *load) onEvent(ev any) {
 		if ev.Type == network.ResourceTypeScript && ev.LoaderID == "" {
 			break // a worker's, whose answer is told to the worker; see prelude.js
 		}
-		l.begin(ev.RequestID, ev.Request.URL, ev.Type)
-		r := l.inFlight[ev.RequestID]
+		r := l.begin(ev.RequestID, ev.Request.URL, ev.Type)
 		r.isFramed = ev.FrameID != l.mainFrame()
 		r.isPoll = isByScript(ev.Type) && ev.Request.Method == "GET" && l.isAskedAgain(ev.Request.URL)
 	case *network.EventResponseReceived:
@@ -224,16 +222,4 @@ func failedCalls(timeline []Request, host string) int {
 		}
 	}
 	return n
-}
-
-// sameSite says whether a URL's host and another end in the same two labels, as
-// api.example.com and www.example.com do.
-func sameSite(address, host string) bool {
-	u, err := url.Parse(address)
-	return err == nil && lastLabels(u.Hostname()) == lastLabels((&url.URL{Host: host}).Hostname())
-}
-
-func lastLabels(name string) string {
-	labels := strings.Split(name, ".")
-	return strings.Join(labels[max(0, len(labels)-2):], ".")
 }

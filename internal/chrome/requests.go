@@ -3,11 +3,14 @@ package chrome
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/chromedp/cdproto/network"
+	"golang.org/x/net/publicsuffix"
 )
 
 // What of a page's requests is worth waiting for, in real time; ready.go waits.
@@ -60,14 +63,16 @@ type request struct {
 }
 
 // begin notes a request. l.mu is held.
-func (l *load) begin(id network.RequestID, url string, kind network.ResourceType) {
+func (l *load) begin(id network.RequestID, url string, kind network.ResourceType) *request {
 	const most = 500
 	entry := &Request{URL: short(url), Kind: string(kind), Start: time.Since(l.started)}
 	if len(l.timeline) < most {
 		l.timeline = append(l.timeline, entry)
 	}
 	isContent := (isByScript(kind) || kind == network.ResourceTypeScript) && sameSite(url, l.page.Site.Origin.Host)
-	l.inFlight[id] = &request{url: entry.URL, kind: kind, isContent: isContent, opened: time.Now(), entry: entry}
+	r := &request{url: entry.URL, kind: kind, isContent: isContent, opened: time.Now(), entry: entry}
+	l.inFlight[id] = r
+	return r
 }
 
 // asking is how often a script has asked for the same, and since when.
@@ -146,42 +151,42 @@ func (l *load) pending(now time.Time) (waiting, hopeless bool) {
 	return waiting, hopeless
 }
 
+// those picks of the requests under way.
+func (l *load) those(are func(*request) bool) []*request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var picked []*request
+	for _, r := range l.inFlight {
+		if are(r) {
+			picked = append(picked, r)
+		}
+	}
+	return picked
+}
+
 // mayStillCome says whether there is something that may bring the page what it waits for,
 // messages among it.
 func (l *load) mayStillCome() bool {
+	if len(l.those((*request).isPush)) > 0 {
+		return true
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, r := range l.inFlight {
-		if r.isPush() {
-			return true
-		}
-	}
 	waiting, _ := l.pending(time.Now())
 	return waiting
 }
 
 // isUnanswered says whether a request has no answer yet.
 func (l *load) isUnanswered() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, r := range l.inFlight {
-		if !r.answered {
-			return true
-		}
-	}
-	return false
+	return len(l.those(func(r *request) bool { return !r.answered })) > 0
 }
 
 // waitingFor describes what kept the page from being ready.
 func (l *load) waitingFor() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	const most = 3
 	var urls []string
-	for _, r := range l.inFlight {
-		if r.kind != network.ResourceTypeDocument || !r.answered { // a script in it may be what never ends
-			urls = append(urls, r.url)
-		}
+	for _, r := range l.those(func(r *request) bool { return r.kind != network.ResourceTypeDocument || !r.answered }) {
+		urls = append(urls, r.url) // an answered document is not it: a script in it may be what never ends
 	}
 	slices.Sort(urls)
 	if len(urls) > most {
@@ -196,14 +201,9 @@ func (l *load) waitingFor() string {
 // findUnread looks for answers whose body no script reads, and says whether there are new
 // ones. Frames are not asked.
 func (l *load) findUnread(ctx context.Context) bool {
-	l.mu.Lock()
-	var quiet []*request
-	for _, r := range l.inFlight {
-		if r.kind == network.ResourceTypeFetch && r.answered && !r.isUnread && !r.isFramed && time.Since(r.lastBytes) > unreadGrace {
-			quiet = append(quiet, r)
-		}
-	}
-	l.mu.Unlock()
+	quiet := l.those(func(r *request) bool {
+		return r.kind == network.ResourceTypeFetch && r.answered && !r.isUnread && !r.isFramed && time.Since(r.lastBytes) > unreadGrace
+	})
 	if len(quiet) == 0 || l.isReading(ctx) {
 		return false
 	}
@@ -218,14 +218,7 @@ func (l *load) findUnread(ctx context.Context) bool {
 // isReadAfterAll says whether scripts have begun to read since, and then takes back what
 // was found.
 func (l *load) isReadAfterAll(ctx context.Context) bool {
-	l.mu.Lock()
-	var unread []*request
-	for _, r := range l.inFlight {
-		if r.isUnread {
-			unread = append(unread, r)
-		}
-	}
-	l.mu.Unlock()
+	unread := l.those(func(r *request) bool { return r.isUnread })
 	if len(unread) == 0 || !l.isReading(ctx) {
 		return false
 	}
@@ -243,4 +236,19 @@ func (l *load) isReading(ctx context.Context) bool {
 	defer cancel()
 	reading := true
 	return l.evaluate(ctx, "window.__stillpage.reading()", 0, &reading) != nil || reading
+}
+
+// sameSite says whether a URL's host belongs to the same site as another, as
+// api.example.com and www.example.com do: what one owner has registered, by the public
+// suffix list. What has no such name, as an address has none, is its own site.
+func sameSite(address, host string) bool {
+	u, err := url.Parse(address)
+	return err == nil && registered(u.Hostname()) == registered((&url.URL{Host: host}).Hostname())
+}
+
+func registered(name string) string {
+	if domain, err := publicsuffix.EffectiveTLDPlusOne(name); err == nil && net.ParseIP(name) == nil {
+		return domain
+	}
+	return name
 }

@@ -80,6 +80,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Stillpage-Reason", reason) // which CloudFront does not tell
 		}
 	}
+	w.Header()["Content-Type"] = nil // net/http would guess one where the app gives none
 	e.app.ServeHTTP(w, r)
 }
 

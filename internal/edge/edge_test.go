@@ -148,6 +148,34 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// What the app sends without a type comes without one: the browser tells it from its bytes.
+func TestUntypedAnswer(t *testing.T) {
+	t.Parallel()
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = nil
+		io.WriteString(w, "<!DOCTYPE html><p>page")
+	}))
+	defer app.Close()
+	u, err := url.Parse(app.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := edge.New(u, http.NotFoundHandler(), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(e)
+	defer server.Close()
+	res, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got := res.Header.Values("Content-Type"); len(got) > 0 || res.StatusCode != http.StatusOK {
+		t.Errorf("got %d of type %q, want 200 of none", res.StatusCode, got)
+	}
+}
+
 // The oldest request there is: no host, no agent.
 func TestHTTP10(t *testing.T) {
 	t.Parallel()

@@ -122,6 +122,7 @@ func (m *Mock) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	header, answer := w.Header(), e.body()
+	header["Content-Type"] = nil // net/http would guess one where the site gave none
 	for name, values := range e.Header {
 		header[name] = slices.Clone(values)
 	}

@@ -156,6 +156,7 @@ func (r *Recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		},
 		ErrorLog: slog.NewLogLogger(r.log().Handler(), slog.LevelDebug),
 	}
+	w.Header()["Content-Type"] = nil // net/http would guess one where the site gives none
 	proxy.ServeHTTP(w, req)
 }
 

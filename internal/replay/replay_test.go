@@ -90,6 +90,9 @@ func TestReplay(t *testing.T) {
 			w.Write([]byte{0, 0xff, 0xfe, '\n', 0x80})
 		case "/old":
 			http.Redirect(w, r, "/new?a=1", http.StatusMovedPermanently)
+		case "/untyped":
+			w.Header()["Content-Type"] = nil
+			io.WriteString(w, "<!DOCTYPE html><p>which a browser tells from its first bytes")
 		case "/nothing":
 			w.WriteHeader(http.StatusNoContent)
 		case "/counter":
@@ -110,7 +113,7 @@ func TestReplay(t *testing.T) {
 	requests := [][]string{
 		{"GET", "/binary", "", ""}, {"GET", "/old", "", ""}, {"GET", "/nothing", "", ""}, {"GET", "/none", "", ""}, {"HEAD", "/binary", "", ""},
 		{"GET", "/echo?b=2&a=1", "", ""}, {"POST", "/echo", "text/plain", "one"}, {"POST", "/echo", "text/plain", "two"}, {"GET", "/api/items", "", ""},
-		{"GET", "/a%2Fb?x=%20y", "", ""},
+		{"GET", "/a%2Fb?x=%20y", "", ""}, {"GET", "/untyped", "", ""},
 	}
 	var live []string
 	for _, r := range requests {
@@ -118,6 +121,9 @@ func TestReplay(t *testing.T) {
 	}
 	if !strings.Contains(live[8], "api /v1/api/items") {
 		t.Errorf("the API was asked for %s", live[8])
+	}
+	if strings.Contains(live[10], "text/html") {
+		t.Errorf("an answer without a type has got one: %s", live[10])
 	}
 	var counted []string
 	for range 3 {
