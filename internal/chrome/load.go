@@ -38,6 +38,9 @@ type serialised struct {
 // is when it does not become ready.
 const reserve = 3 * time.Second
 
+// longestTask is how long the last task of a page whose time is up may still take.
+const longestTask = 300 * time.Millisecond
+
 // load is one page on its way into a tab.
 type load struct {
 	page    prerender.Page
@@ -148,7 +151,7 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 	if done, err := l.outcome(c); done || err != nil {
 		return err
 	}
-	if partial != "" && l.interrupt(ctx) && partial != heldBack && !l.isUnanswered() {
+	if partial != "" && l.tab.interrupt(ctx, longestTask) && partial != heldBack && !l.isUnanswered() {
 		c.Partial = busy
 	}
 	s, err := l.serialise(ctx)
@@ -172,20 +175,6 @@ func (l *load) finish(ctx context.Context, c *Capture, watch *stopwatch, options
 		watch.lap("screenshot")
 	}
 	return nil
-}
-
-// interrupt ends a script that never returns, so that what it has made can be
-// taken, and says whether there may be one. A page that answers has none.
-func (l *load) interrupt(ctx context.Context) bool {
-	const longestTask = 300 * time.Millisecond
-	answering, cancel := context.WithTimeout(ctx, longestTask)
-	defer cancel()
-	var alive bool
-	if l.evaluate(answering, "true", 0, &alive) == nil {
-		return false
-	}
-	l.tab.target.Call(ctx, runtime.TerminateExecution.Method, cdp.Empty{}, nil)
-	return true
 }
 
 // outcome looks at what became of the document while the page ran. It returns

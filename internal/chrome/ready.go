@@ -102,7 +102,7 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 			continue
 		}
 		if !page.Held && page.Elements == elements {
-			l.ended = fmt.Sprintf("another second of its time, after %d rounds, had changed nothing", round)
+			l.ended = fmt.Sprintf("%v of its time had passed, and another second (round %d) had changed nothing", firstGrant, max(1, round))
 			return "", nil
 		}
 		if elements < 0 && !page.Held && !page.Watches && !late {

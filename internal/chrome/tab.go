@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
@@ -164,6 +165,19 @@ func (t *tab) send(ctx context.Context, commands []command) error {
 		}
 	}
 	return nil
+}
+
+// interrupt ends a script that does not return within the longest time a task may take,
+// so that what it has made can be taken, and says whether there may be one. A page that
+// answers has none.
+func (t *tab) interrupt(ctx context.Context, longest time.Duration) bool {
+	answering, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	if _, err := cdp.Call(answering, t.target, runtime.Evaluate, runtime.EvaluateParams{Expression: "true"}); err == nil {
+		return false
+	}
+	t.target.Call(ctx, runtime.TerminateExecution.Method, cdp.Empty{}, nil)
+	return true
 }
 
 func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {

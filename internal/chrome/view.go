@@ -35,6 +35,13 @@ const (
 	// is the view.
 	viewTime = 8 * time.Second
 
+	// mostViewTime bounds all of it, for a page that holds its process whatever is done.
+	mostViewTime = 25 * time.Second
+
+	// longestViewTask is how long a page may take to answer when its time is up. A large
+	// one is busy for a second, a person's patience not much longer.
+	longestViewTask = 3 * time.Second
+
 	// tallestPicture is in CSS pixels: what still fits a report that is sent around.
 	tallestPicture = 4000
 )
@@ -44,6 +51,8 @@ const (
 // shown in the page's place, at its address and with scripts off, as a crawler
 // sees it. It is for comparing the two, and takes seconds.
 func (r *Renderer) View(ctx context.Context, target prerender.Page, snapshot []byte) (*View, error) {
+	ctx, cancel := context.WithTimeout(ctx, mostViewTime)
+	defer cancel()
 	if err := r.takePlace(ctx); err != nil {
 		return nil, err
 	}
@@ -117,6 +126,7 @@ func (t *tab) view(ctx context.Context, p *process, target prerender.Page, snaps
 	case <-time.After(viewTime):
 	case <-ctx.Done():
 	}
+	t.interrupt(ctx, longestViewTask)
 	// As a person does, look at all of it.
 	yes := true
 	shown, err := cdp.Call(ctx, t.target, runtime.Evaluate, runtime.EvaluateParams{

@@ -12,9 +12,6 @@ import (
 	"github.com/stillpage/stillpage/internal/report"
 )
 
-// viewsTime is for the two views of a report, which a browser shows in real time.
-const viewsTime = 60 * time.Second
-
 // Page renders a page and reports on it.
 func Page(ctx context.Context, renderer *chrome.Renderer, page prerender.Page) (*report.Report, error) {
 	capture, err := renderer.Capture(ctx, page, chrome.Options{Work: true})
@@ -24,10 +21,9 @@ func Page(ctx context.Context, renderer *chrome.Renderer, page prerender.Page) (
 	return Capture(ctx, renderer, page, capture)
 }
 
-// Capture reports on a render.
+// Capture reports on a render. The two views, which a browser shows in real time, have
+// a time of their own.
 func Capture(ctx context.Context, renderer *chrome.Renderer, page prerender.Page, c *chrome.Capture) (*report.Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, viewsTime)
-	defer cancel()
 	r := &report.Report{
 		URL: c.URL, Device: string(page.Device), At: time.Now().UTC(), Status: c.Status, Header: c.Header,
 		Partial: c.Partial, Ended: c.Ended, HTML: c.Body, Console: c.Console, Warnings: c.Warnings,
