@@ -20,7 +20,7 @@ const apps = {
   react: { entry: 'main.jsx', options: { jsx: 'automatic' } },
   emotion: { entry: 'main.jsx', options: { jsx: 'automatic', jsxImportSource: '@emotion/react' } },
   vue: { entry: 'main.js', options: { plugins: [loader(/\.vue$/, compileVue)] } },
-  svelte: { entry: 'main.js', options: { plugins: [loader(/\.svelte$/, compileSvelte)] } },
+  svelte: { entry: 'main.js', options: { plugins: [loader(/\.svelte$/, compileSvelte), loader(/\.svelte\.js$/, compileRunes)] } },
   lit: { entry: 'main.js', options: {} },
   solid: { entry: 'main.jsx', options: { plugins: [loader(/solid\/[^/]*\.jsx$/, compileSolid)] } },
   preact: { entry: 'main.jsx', options: { jsx: 'automatic', jsxImportSource: 'preact' } },
@@ -61,6 +61,10 @@ function compileVue(source, filename) {
 function compileSvelte(source, filename) {
   const { js, css } = svelte.compile(source, { filename, css: 'external', dev: false });
   return { code: js.code, css: css?.code };
+}
+
+function compileRunes(source, filename) {
+  return { code: svelte.compileModule(source, { filename, dev: false }).js.code };
 }
 
 function compileAngular(_, filename) {

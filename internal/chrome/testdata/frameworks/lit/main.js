@@ -1,4 +1,5 @@
-// Lit: components in shadow roots, one in another, with slots and adopted sheets.
+// Lit: a router, components in shadow roots, one in another, with slots and adopted sheets.
+import { Router } from '@lit-labs/router';
 import { LitElement, css, html, unsafeCSS } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
 import { styleMap } from 'lit/directives/style-map.js';
@@ -34,8 +35,8 @@ class RelatedItem extends LitElement {
 }
 customElements.define('related-item', RelatedItem);
 
-class ShopApp extends LitElement {
-  static properties = { item: { state: true }, related: { state: true } };
+class ShopItem extends LitElement {
+  static properties = { number: {}, item: { state: true }, related: { state: true } };
   static styles = [links, css`
     :host { display: block; color: rgb(30, 30, 60); --size: 27px; }
     h1 { font-size: var(--size); border-top: ${unsafeCSS(3)}px solid; }
@@ -46,10 +47,9 @@ class ShopApp extends LitElement {
   `];
   async connectedCallback() {
     super.connectedCallback();
-    const id = new URLPattern({ pathname: '/items/:id' }).exec(location.href).pathname.groups.id;
-    this.item = await get('/items/' + id);
+    this.item = await get('/items/' + this.number);
     head(this.item);
-    this.related = get(`/items/${id}/related`);
+    this.related = get(`/items/${this.number}/related`);
   }
   render() {
     if (!this.item) return html`<p>Loading…</p>`;
@@ -64,6 +64,15 @@ class ShopApp extends LitElement {
         ${repeat(list, (r) => r.id, (r) => html`<li data-style="entry"><related-item data-style="related" .item=${r}></related-item></li>`)}
       </ul>`), html`<p>Loading…</p>`)}`;
   }
+}
+customElements.define('shop-item', ShopItem);
+
+class ShopApp extends LitElement {
+  router = new Router(this, [
+    { path: '/', render: () => html`<p>Home</p>` },
+    { path: '/items/:id', render: ({ id }) => html`<shop-item .number=${id}></shop-item>` },
+  ]);
+  render() { return this.router.outlet(); }
 }
 customElements.define('shop-app', ShopApp);
 document.getElementById('app').append(document.createElement('shop-app'));

@@ -1,4 +1,6 @@
+// Svelte: runes, awaits in the markup, styles that are nested and scoped.
 import { mount } from 'svelte';
-import App from './App.svelte';
+import { Router } from 'sv-router';
+import './router.js';
 
-mount(App, { target: document.getElementById('app') });
+mount(Router, { target: document.getElementById('app') });
