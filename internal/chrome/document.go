@@ -57,6 +57,19 @@ func newDocument(r *network.Response) *document {
 	return d
 }
 
+// mayBeKept says whether a browser may answer a later request with this response (RFC
+// 9111, section 4), by its own word or by its age.
+func mayBeKept(headers network.Headers) bool {
+	h := newDocument(&network.Response{Headers: headers}).header
+	control := strings.ToLower(strings.Join(h.Values("Cache-Control"), ","))
+	switch {
+	case strings.Contains(control, "no-store"), strings.Contains(control, "no-cache"):
+		return false
+	default:
+		return control != "" || h.Get("Expires") != "" || h.Get("Last-Modified") != ""
+	}
+}
+
 // isEgressFailure says whether the egress proxy answered in the origin's place.
 // Only the answers to plain HTTP are the proxy's to mark.
 func (d *document) isEgressFailure() bool {

@@ -48,6 +48,7 @@ func (l *load) onEvent(ev any) {
 			r.answered, r.answeredAt, r.lastBytes = true, time.Now(), time.Now()
 			r.entry.Status = int(ev.Response.Status)
 		}
+		l.cached = l.cached || ev.Type == network.ResourceTypeXHR && mayBeKept(ev.Response.Headers)
 	case *network.EventDataReceived:
 		if r := l.inFlight[ev.RequestID]; r != nil {
 			r.lastBytes, r.hasData, r.isUnread = time.Now(), true, false

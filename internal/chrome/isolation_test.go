@@ -2,9 +2,11 @@ package chrome_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -140,6 +142,143 @@ func TestEachStorageAlone(t *testing.T) {
 			})
 			for range 3 {
 				wantBody(t, render(t, url+"/"), []string{"visit 1."}, nil)
+			}
+		})
+	}
+}
+
+// What a tab has fetched is not what the origin says now: nothing but scripts, styles,
+// images and fonts comes from the tab's own cache.
+func TestFreshEachTime(t *testing.T) {
+	t.Parallel()
+	for name, header := range map[string][2]string{
+		"for a while":   {"Cache-Control", "max-age=600"},
+		"private":       {"Cache-Control", "private, max-age=600"},
+		"stale allowed": {"Cache-Control", "max-age=0, stale-while-revalidate=600"},
+		"by age":        {"Last-Modified", "Wed, 01 Jan 2020 00:00:00 GMT"},
+		"by date":       {"Expires", "Fri, 01 Jan 2100 00:00:00 GMT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var version atomic.Int64
+			version.Store(1)
+			var scripts atomic.Int64
+			say := func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set(header[0], header[1])
+				fmt.Fprint(w, version.Load())
+			}
+			url := serve(t, map[string]http.HandlerFunc{
+				"/": func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set(header[0], header[1])
+					html(fmt.Sprint(`<p id=p>document `, version.Load(), `</p><script src="/app.js"></script><script>(async () => {
+						p.append(" fetch " + await (await fetch("/fetch")).text());
+						p.append(" request " + await (await fetch(new Request("/post", { method: "POST", body: "x" }))).text());
+						const x = new XMLHttpRequest(); x.open("GET", "/xhr"); x.send(); await new Promise((ok) => { x.onload = ok });
+						p.append(" xhr " + x.responseText);
+						p.append(" worker " + await new Promise((ok) => { new Worker("/worker.js").onmessage = (e) => ok(e.data) }) + ".");
+					})()</script>`))(w, r)
+				},
+				"/fetch": say, "/xhr": say, "/worker": say, "/post": say,
+				"/app.js": func(w http.ResponseWriter, r *http.Request) {
+					scripts.Add(1)
+					w.Header().Set("Content-Type", "text/javascript")
+					w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+				},
+				"/worker.js": func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Content-Type", "text/javascript")
+					io.WriteString(w, `fetch("/worker").then((r) => r.text()).then(postMessage)`)
+				},
+			})
+			for n := range 3 {
+				v := n + 1
+				version.Store(int64(v))
+				wantBody(t, render(t, url+"/"), []string{fmt.Sprintf("document %d fetch %d request %d xhr %d worker %d.", v, v, v, v, v)}, nil)
+			}
+			if got := scripts.Load(); got != 1 {
+				t.Errorf("got %d requests for the script, want 1", got)
+			}
+		})
+	}
+}
+
+// Frames of others store under keys of their own.
+func TestThirdPartyFrames(t *testing.T) {
+	t.Parallel()
+	var frame string
+	url := serve(t, map[string]http.HandlerFunc{
+		"/": func(w http.ResponseWriter, r *http.Request) {
+			html(`<p id=p></p><script>onmessage = (e) => p.append(e.data); (async () => { while (!p.textContent) await indexedDB.databases() })()</script><iframe src="`+frame+`"></iframe>`)(w, r)
+		},
+		"/frame": html(`<script>(async () => {
+			const local = localStorage.n = Number(localStorage.n || 0) + 1, session = sessionStorage.n = Number(sessionStorage.n || 0) + 1;
+			const cached = await caches.keys(); await caches.open("c" + cached.length);
+			const bases = await indexedDB.databases();
+			await new Promise((ok) => { indexedDB.open("d" + bases.length).onsuccess = ok });
+			parent.postMessage("visits " + [local, session, cached.length + 1, bases.length + 1], "*");
+		})().catch((e) => parent.postMessage(String(e), "*"))</script>`),
+	})
+	frame = strings.Replace(url, "127.0.0.1", "localhost", 1) + "/frame"
+	for range 3 {
+		wantBody(t, render(t, url+"/"), []string{"visits 1,1,1,1"}, nil)
+	}
+}
+
+// What a page leaves under way when it goes does not hold the next one's clock.
+func TestLastWords(t *testing.T) {
+	t.Parallel()
+	for name, last := range map[string]string{
+		"beacon":         `navigator.sendBeacon("/hang", "a")`,
+		"hidden":         `addEventListener("visibilitychange", () => { if (document.visibilityState == "hidden") navigator.sendBeacon("/hang", "a") })`,
+		"page hide":      `addEventListener("pagehide", () => fetch("/hang", { method: "POST", keepalive: true }))`,
+		"kept alive":     `fetch("/hang", { method: "POST", keepalive: true, body: "x" }).catch(() => 0)`,
+		"asked, as such": `addEventListener("pagehide", () => fetch(new Request("/hang", { method: "POST", keepalive: true, body: "x" })))`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := serve(t, map[string]http.HandlerFunc{
+				"/a":    html(`<p>done</p><script>` + last + `</script>`),
+				"/b":    html(`<p id=p></p><script>setTimeout(() => p.append("done"), 500)</script>`),
+				"/hang": func(w http.ResponseWriter, r *http.Request) {
+					io.Copy(io.Discard, r.Body) // or its client's end would not be seen
+					<-r.Context().Done()
+				},
+			})
+			for _, path := range []string{"/a", "/b", "/a", "/b"} {
+				c := render(t, url+path)
+				wantBody(t, c, []string{"done"}, nil)
+				if c.Partial != "" {
+					t.Errorf("%s: partial %q, phases %v", path, c.Partial, c.Phases)
+				}
+			}
+		})
+	}
+}
+
+// The way back leads nowhere: what was before a page is another render's.
+func TestNoWayBack(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"back":             `history.back()`,
+		"go":               `history.go(-1)`,
+		"two back":         `history.pushState(1, "", "#a"); history.go(-2)`,
+		"navigation":       `navigation.back().committed.catch(() => 0)`,
+		"traverse":         `for (const e of navigation.entries()) if (e.key !== navigation.currentEntry.key) navigation.traverseTo(e.key)`,
+		"nothing to see":   `if (navigation.canGoBack || navigation.entries().length > 1) p.textContent = "not alone"`,
+		"back in the page": `history.pushState(1, "", "/other"); history.back(); setTimeout(() => { if (location.pathname === "/other") p.textContent = location }, 100)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := serve(t, map[string]http.HandlerFunc{
+				"/":       html(`<p id=p>done</p><script>` + script + `</script>`),
+				"/later":  html(`<p id=p>done</p><script>setTimeout(() => { ` + script + ` }, 300)</script>`),
+				"/stores": html(`<p>done</p><script>localStorage.x = 1</script>`),
+			})
+			for _, path := range []string{"/", "/", "/stores", "/", "/later"} {
+				c := render(t, url+path)
+				if c.Status != http.StatusOK {
+					t.Errorf("%s: got %d to %s", path, c.Status, c.Header.Get("Location"))
+				}
+				wantBody(t, c, []string{"done</p>"}, nil)
 			}
 		})
 	}

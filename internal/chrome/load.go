@@ -51,6 +51,7 @@ type load struct {
 	tab     *tab
 
 	traces     bool // the page may have left something in its tab
+	cached     bool // its scripts may have left answers in the tab's HTTP cache
 	heldAtLast bool // prerenderReady was false when the page was last looked at
 
 	world runtime.ExecutionContextID // for serialise; 0: not made yet

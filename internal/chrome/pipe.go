@@ -3,6 +3,7 @@ package chrome
 import (
 	"context"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/chromedp/cdproto"
@@ -118,12 +119,13 @@ func (p *pipe) onPaused(ctx context.Context, params jsonv2.Value) {
 	p.unmark(ctx, ev.FrameID)
 }
 
-// markedHeaders adds the loop marker. The name is from the written contract of
-// prerender's clients.
+// markedHeaders adds the loop marker, whose name is from the written contract of
+// prerender's clients, and keeps the tab's HTTP cache from answering: what it has is the
+// page of an earlier render.
 func markedHeaders(headers network.Headers) []*fetch.HeaderEntry {
-	marked := []*fetch.HeaderEntry{{Name: "X-Prerender", Value: "1"}}
+	marked := []*fetch.HeaderEntry{{Name: "X-Prerender", Value: "1"}, {Name: "Cache-Control", Value: "no-cache"}}
 	for name, value := range headers {
-		if s, ok := value.(string); ok {
+		if s, ok := value.(string); ok && !strings.EqualFold(name, "Cache-Control") {
 			marked = append(marked, &fetch.HeaderEntry{Name: name, Value: s})
 		}
 	}

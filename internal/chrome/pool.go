@@ -149,7 +149,7 @@ func (r *Renderer) tab(ctx context.Context, p *process, kind tabKind) (*tab, err
 // giveBack takes a tab after a page. One that the page has left in doubt is
 // closed; others are cleaned, after the answer is on its way.
 func (p *process) giveBack(t *tab, healthy bool) {
-	origins, traces := t.leave()
+	left := t.leave()
 	t.uses++
 	if healthy && t.uses < tabUses {
 		ctx, cancel := context.WithTimeout(t.ctx, tidyTimeout)
@@ -157,7 +157,7 @@ func (p *process) giveBack(t *tab, healthy bool) {
 		if t.uses%collectEvery == 0 {
 			t.target.Call(ctx, heapprofiler.CollectGarbage.Method, cdp.Empty{}, nil)
 		}
-		if t.tidy(ctx, origins, traces) == nil {
+		if t.tidy(ctx, left) == nil {
 			p.tabs.put(t)
 			return
 		}
@@ -170,13 +170,18 @@ func (p *process) giveBack(t *tab, healthy bool) {
 // a new process each time.
 const blankPath = "/.stillpage-blank"
 
-// tidy removes what a page can leave behind in its tab. What it fetched stays in
+// tidy removes what a page can leave behind in its tab. Scripts, styles and images stay in
 // the HTTP cache. The blank page comes first: the page's last words (unload,
 // pagehide) would be written otherwise. A page that has left no traces stays,
 // with its clock stopped, until the next one takes its place: that saves half of
 // a small page's cost.
-func (t *tab) tidy(ctx context.Context, origins []string, traces bool) error {
-	if !traces && !t.kind.realTime { // whose clock cannot be stopped
+func (t *tab) tidy(ctx context.Context, left remains) error {
+	if left.cached {
+		if _, err := cdp.Call(ctx, t.target, network.ClearBrowserCache, cdp.Empty{}); err != nil {
+			return fmt.Errorf("cache: %w", err)
+		}
+	}
+	if !left.traces && !t.kind.realTime { // whose clock cannot be stopped
 		// Cookies that scripts cannot see.
 		_, err := cdp.Call(ctx, t.target, network.ClearBrowserCookies, cdp.Empty{})
 		return err
@@ -194,11 +199,23 @@ func (t *tab) tidy(ctx context.Context, origins []string, traces bool) error {
 	if _, err := cdp.Call(ctx, t.target, network.ClearBrowserCookies, cdp.Empty{}); err != nil {
 		return fmt.Errorf("cookies: %w", err)
 	}
-	for _, origin := range origins {
+	for _, origin := range left.origins {
 		if _, err := cdp.Call(ctx, t.target, storage.ClearDataForOrigin, storage.ClearDataForOriginParams{
 			Origin: origin, StorageTypes: "all",
 		}); err != nil {
 			return fmt.Errorf("storage: %w", err)
+		}
+		if left.site == "" {
+			continue
+		}
+		// Chromium's notation of a key: the origin, and the site in whose page it is; or that
+		// a frame of another site is between two of the same (third_party/blink/common/storage_key).
+		for _, key := range []string{origin + "/^0" + left.site, origin + "/^31"} {
+			if _, err := cdp.Call(ctx, t.target, storage.ClearDataForStorageKey, storage.ClearDataForStorageKeyParams{
+				StorageKey: key, StorageTypes: "all",
+			}); err != nil {
+				return fmt.Errorf("storage of %s: %w", key, err)
+			}
 		}
 	}
 	if _, err := cdp.Call(ctx, t.target, page.ResetNavigationHistory, cdp.Empty{}); err != nil {

@@ -18,6 +18,27 @@
   win.print = function print() {};
   win.close = function close() {};
 
+  // What is sent when a page goes would be sent with every render, and hold the next
+  // page's clock until it is answered.
+  Navigator.prototype.sendBeacon = function sendBeacon() { return true; };
+
+  // What a tab has fetched for one page is not what the origin says now. Scripts, styles
+  // and images may be reused; what scripts read may not. (XMLHttpRequest: see load.cached.)
+  const { fetch: realFetch, Request: FetchRequest } = win;
+  win.fetch = function fetch(input, init = undefined) {
+    if (init instanceof FetchRequest) {
+      input = new FetchRequest(input, init);
+      init = undefined;
+    }
+    return realFetch.call(win, input, { ...init, cache: 'no-store', keepalive: false });
+  };
+
+  // Frames of others have their session storage under keys of their own, which nothing
+  // outside can clear when they are gone.
+  if (win !== win.top && !win.frameElement) {
+    try { win.sessionStorage.clear(); } catch { /* it has none */ }
+  }
+
   // A form that a script sends would be sent with every render.
   const refuse = Event.prototype.preventDefault;
   if (win.navigation) navigation.addEventListener('navigate', (e) => { if (e.formData) refuse.call(e); });
@@ -89,6 +110,33 @@
   const before = history.length - 1;
   const length = Object.getOwnPropertyDescriptor(History.prototype, 'length').get;
   Object.defineProperty(History.prototype, 'length', { get() { return length.call(this) - before; }, configurable: true, enumerable: true });
+
+  // And the way back ends here.
+  if (win.navigation) {
+    const property = (proto, name) => Object.getOwnPropertyDescriptor(proto, name);
+    const current = property(Navigation.prototype, 'currentEntry').get;
+    const index = property(NavigationHistoryEntry.prototype, 'index').get;
+    const entries = Navigation.prototype.entries;
+    const { back, go } = History.prototype;
+    const { back: navigateBack, traverseTo } = Navigation.prototype;
+    const place = () => { const e = current.call(navigation); return e ? index.call(e) : 0; };
+    const first = place();
+    const own = (nav) => entries.call(nav).filter((e) => index.call(e) >= first);
+    const refused = () => {
+      const committed = Promise.reject(new DOMException('There is nothing to go back to.', 'InvalidStateError'));
+      committed.catch(() => {});
+      return { committed, finished: committed };
+    };
+    History.prototype.back = { back() { if (place() > first) back.call(this); } }.back;
+    History.prototype.go = { go(delta = 0) { if (place() + Number(delta) >= first) go.call(this, delta); } }.go;
+    Navigation.prototype.back = { back(options) { return place() > first ? navigateBack.call(this, options) : refused(); } }.back;
+    Navigation.prototype.traverseTo = { traverseTo(key, options) {
+      return own(this).some((e) => e.key === key) ? traverseTo.call(this, key, options) : refused();
+    } }.traverseTo;
+    Navigation.prototype.entries = { entries() { return own(this); } }.entries;
+    Object.defineProperty(Navigation.prototype, 'canGoBack', { configurable: true, enumerable: true, get() { return place() > first; } });
+    if (win.NavigationActivation) Object.defineProperty(NavigationActivation.prototype, 'from', { configurable: true, enumerable: true, get() { return null; } });
+  }
 
   // No frame is ever made (see openTab): what the page would get with frames it
   // gets from timers, 30 of which do not take half a second of real time, nor
@@ -396,6 +444,7 @@
       return request.apply(this, args);
     };
   }
+  let hasWorkers = false;
   const watchWorker = (name) => {
     const RealWorker = win[name];
     if (!RealWorker) return;
@@ -403,7 +452,7 @@
       constructor(...args) {
         super(...args);
         const port = this.port || this;
-        background = true;
+        background = hasWorkers = true;
         const debt = { owes: 1, answered: false };
         asked.set(port, debt);
         let isNew = true; // it owes one answer for being made and for the first message
@@ -464,6 +513,7 @@
   // the page as a reader does, from top to end, and says how it is:
   //   elements  how many there are
   //   held      the page asks to wait, by prerenderReady
+  //   workers   it has had any, whose requests nobody sees
   //   background  it has used what works beside the clock; text is how long its
   //             text is then, and owed how much of that work is not done
   //   traces    it may have stored something, or will when it is left
@@ -490,7 +540,7 @@
         watches: watches || listensToScroll || !!win.onscroll || !!document.onscroll,
         traces: touchesStorage || wantsLastWord ||
           !!(win.onunload || win.onbeforeunload || win.onpagehide || document.onvisibilitychange),
-        background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: debtors(false), more: debtors(true), timer: nextTimer(),
+        workers: hasWorkers, background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: debtors(false), more: debtors(true), timer: nextTimer(),
       };
     },
   }) });

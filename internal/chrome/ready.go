@@ -198,7 +198,8 @@ type settled struct {
 	// it has none.
 	Timer float64 `json:"timer"`
 
-	Traces bool `json:"traces"`
+	Traces  bool `json:"traces"`
+	Workers bool `json:"workers"`
 
 	Background bool `json:"background"`
 	Text       int  `json:"text"`
@@ -220,6 +221,9 @@ func (l *load) settle(ctx context.Context) (settled, error) {
 		l.heldAtLast = s.Held
 	}
 	l.traces = l.traces || s.Traces || s.Background || err != nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cached = l.cached || s.Workers || err != nil
 	return s, err
 }
 

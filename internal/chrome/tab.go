@@ -62,9 +62,16 @@ type tab struct {
 // enter makes the tab's events the load's.
 func (t *tab) enter(l *load) { t.load.Store(l) }
 
-// leave ends that. It returns the origins of the documents that were shown, and
-// whether they may have left something behind.
-func (t *tab) leave() (origins []string, traces bool) {
+// remains are what a page may have left in its tab.
+type remains struct {
+	origins []string // of the documents that were shown
+	site    string   // under whose key frames of others store
+	traces  bool     // in storages, history or under way
+	cached  bool     // answers to scripts in the HTTP cache
+}
+
+// leave ends that.
+func (t *tab) leave() remains {
 	l := t.load.Swap(nil)
 	l.mu.Lock()
 	l.left = true
@@ -75,7 +82,15 @@ func (t *tab) leave() (origins []string, traces bool) {
 	if o, err := url.Parse(l.elsewhere); err == nil && l.elsewhere != "" {
 		l.origins[o.Scheme+"://"+o.Host] = true // it may have come meanwhile
 	}
-	return slices.Collect(maps.Keys(l.origins)), l.traces || l.frames || len(l.inFlight) > 0 || l.reloads > 0
+	r := remains{
+		origins: slices.Collect(maps.Keys(l.origins)), cached: l.cached,
+		traces: l.traces || l.frames || len(l.inFlight) > 0 || l.reloads > 0,
+	}
+	if l.frames {
+		o := l.page.Site.Origin
+		r.site = o.Scheme + "://" + registered((&url.URL{Host: o.Host}).Hostname())
+	}
+	return r
 }
 
 // newTab opens a tab and sets it up for a kind of pages.
