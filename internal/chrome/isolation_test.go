@@ -236,8 +236,8 @@ func TestLastWords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := serve(t, map[string]http.HandlerFunc{
-				"/a":    html(`<p>done</p><script>` + last + `</script>`),
-				"/b":    html(`<p id=p></p><script>setTimeout(() => p.append("done"), 500)</script>`),
+				"/a": html(`<p>done</p><script>` + last + `</script>`),
+				"/b": html(`<p id=p></p><script>setTimeout(() => p.append("done"), 500)</script>`),
 				"/hang": func(w http.ResponseWriter, r *http.Request) {
 					io.Copy(io.Discard, r.Body) // or its client's end would not be seen
 					<-r.Context().Done()

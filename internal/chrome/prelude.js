@@ -218,9 +218,12 @@
 
   // Everything that has a box intersects, wherever it is: a crawler reads the
   // whole page. Something hidden is looked at again for a while.
-  const looksMost = 40;
+  const looksMost = 60; // 40 in four seconds, and then two a second
   let batches = 0; // endless lists load more whenever their end is seen
   const batchesMost = 100;
+  let height = 0; // of the page, when something below was last seen
+  let grown = 0; // how often it had grown by half a screen then
+  const grownMost = 10; // pages of an endless list
   win.IntersectionObserver = class IntersectionObserver {
     #callback;
     #targets = new Map(); // element → how often it was looked at
@@ -245,16 +248,17 @@
     }
     #look() {
       const entries = [];
-      let hidden = false;
+      let hidden = false, soon = false;
       for (const [target, looks] of this.#targets) {
         if (looks === Infinity) continue; // seen
         const shown = target.isConnected && target.getClientRects().length > 0;
-        if (shown && batches < batchesMost) {
+        if (shown && batches < batchesMost && !isEndless(target)) {
           this.#targets.set(target, Infinity);
           entries.push(entry(target, true));
         } else if (looks < looksMost) {
           this.#targets.set(target, looks + 1);
           if (looks === 0) entries.push(entry(target, false));
+          soon ||= looks < 40;
           hidden = true;
         }
       }
@@ -263,16 +267,27 @@
         watches = true;
         this.#callback.call(this, entries, this);
       }
-      if (hidden) this.#schedule(100);
+      if (hidden) this.#schedule(soon ? 100 : 500);
     }
   };
+  // isEndless says whether an element at the page's end makes it longer again and again.
+  function isEndless(target) {
+    const { scrollHeight, scrollTop } = document.scrollingElement || document.documentElement;
+    const screen = win.innerHeight;
+    if (target.getBoundingClientRect().bottom + scrollTop < Math.max(screen, scrollHeight - screen)) return false;
+    if (scrollHeight > height + screen / 2) {
+      if (height > 0) grown++;
+      height = scrollHeight;
+    }
+    return grown > grownMost;
+  }
   function entry(target, isIntersecting) {
     const box = target.getBoundingClientRect();
     const e = {
       target, isIntersecting, isVisible: isIntersecting, time: pageNow(), intersectionRatio: isIntersecting ? 1 : 0,
       boundingClientRect: box, intersectionRect: isIntersecting ? box : new DOMRect(), rootBounds: new DOMRect(0, 0, win.innerWidth, win.innerHeight),
     };
-    return Object.setPrototypeOf(e, null) && e;
+    return Object.create(IntersectionObserverEntry.prototype, Object.getOwnPropertyDescriptors(e));
   }
 
   // Sizes are reported at first, and looked at for a while.
@@ -487,31 +502,67 @@
   const scrollElement = Element.prototype.scrollTo;
   const isConnected = Object.getOwnPropertyDescriptor(Node.prototype, 'isConnected').get;
 
-  // scrollThrough takes an element that scrolls by itself to its end, down or across, and
-  // back to where it was. It returns whether there was anything to be scrolled.
-  function scrollThrough(e) {
-    let moved = false;
-    for (const [at, size, screen] of [['scrollTop', 'scrollHeight', 'clientHeight'], ['scrollLeft', 'scrollWidth', 'clientWidth']]) {
-      const start = e[at], step = e[screen];
-      if (step === 0 || e[size] <= step) continue;
-      const to = (place) => {
-        scrollElement.call(e, { [at === 'scrollTop' ? 'top' : 'left']: place, behavior: 'instant' });
-        dispatch.call(e, new NewEvent('scroll'));
-      };
-      const screens = Math.min(40, Math.ceil(e[size] / step));
-      for (let i = 1; i < screens; i++) {
-        to(i * step);
-        if (e[at] === start) break; // what is cut off is out of reach for people, too
-        moved = true;
-      }
-      if (e[at] !== start) to(start);
+  // walk scrolls what is listened to as a person does, screen by screen and back, so slowly
+  // that handlers which wait a moment see each screen. What has grown since is walked on. It
+  // returns how many milliseconds that takes of the page's time, 0 if there is nothing to do.
+  const pace = 150, screensMost = 40;
+  const walked = new WeakMap(); // element → how far, down and across
+  let walkEnd = 0;
+  function walk() {
+    if (walkEnd > pageNow()) return Math.ceil(walkEnd - pageNow());
+    const ways = [];
+    const root = document.scrollingElement || document.documentElement;
+    if (listensToScroll || win.onscroll || document.onscroll) ways.push(wayThrough(root, 'top', 'scrollTop', 'scrollHeight', 'clientHeight'));
+    for (const e of scrollers) {
+      if (!isConnected.call(e) || e === root) continue;
+      ways.push(wayThrough(e, 'top', 'scrollTop', 'scrollHeight', 'clientHeight'), wayThrough(e, 'left', 'scrollLeft', 'scrollWidth', 'clientWidth'));
     }
-    return moved;
+    const ticks = Math.max(0, ...ways.map((way) => way.places.length));
+    if (ticks === 0) return 0;
+    watches = true;
+    for (let i = 0; i < ticks; i++) later(() => { for (const way of ways) if (i < way.places.length) way.to(way.places[i]); }, (i + 1) * pace);
+    later(() => { for (const way of ways) if (way.places.length > 0) way.to(way.start); }, (ticks + 1) * pace);
+    walkEnd = pageNow() + (ticks + 3) * pace;
+    return Math.ceil(walkEnd - pageNow());
+  }
+
+  function wayThrough(e, axis, at, size, screen) {
+    const done = walked.get(e) || { top: 0, left: 0 };
+    const isPage = e === (document.scrollingElement || document.documentElement);
+    const step = (isPage ? win.innerHeight : e[screen]) || 900;
+    const far = Math.min(e[size], screensMost * step);
+    const way = { start: e[at], places: [], to(place) {
+      scrollElement.call(e, { [axis]: place, behavior: 'instant' });
+      dispatch.call(isPage ? document : e, new NewEvent('scroll', { bubbles: isPage }));
+    } };
+    // A page of one screen is scrolled, too: many handlers do their first work then.
+    if (far > Math.max(done[axis], isPage ? 0 : step)) {
+      for (let place = done[axis] + step; place < far || isPage && place < far + step; place += step) way.places.push(place);
+      done[axis] = far;
+      walked.set(e, done);
+    }
+    return way;
+  }
+
+  // Pages that watch are asked whether anything has changed, and not only how many elements
+  // there are: what comes into view fades in, and counts up. After some looks, what still
+  // moves will always.
+  const restlessMost = 5;
+  let changes = 0, restless = 0;
+  let observer = null;
+  function countChanges() {
+    if (observer === null) {
+      observer = new MutationObserver((records) => { changes += records.length; });
+      observer.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+    } else if (restless++ === restlessMost) {
+      observer.disconnect();
+    }
   }
 
   // settle is called by the renderer between grants of virtual time. It looks at
   // the page as a reader does, from top to end, and says how it is:
-  //   elements  how many there are
+  //   state     a number that is another when something has changed
+  //   walk      how many milliseconds it will be scrolled for
   //   held      the page asks to wait, by prerenderReady
   //   workers   it has had any, whose requests nobody sees
   //   background  it has used what works beside the clock; text is how long its
@@ -523,21 +574,10 @@
     // reading says whether a script reads a body.
     reading() { return readsStreams || reads + owed.size > 0; },
     settle() {
-      if (listensToScroll || win.onscroll || document.onscroll) {
-        const root = document.scrollingElement || document.documentElement;
-        const step = win.innerHeight || 900;
-        const screens = Math.min(40, Math.ceil(root.scrollHeight / step));
-        for (let i = 1; i <= screens; i++) {
-          scrollTo({ top: i * step, behavior: 'instant' });
-          dispatch.call(document, new NewEvent('scroll', { bubbles: true }));
-        }
-        scrollTo({ top: 0, behavior: 'instant' });
-        dispatch.call(document, new NewEvent('scroll', { bubbles: true }));
-      }
-      for (const e of scrollers) if (isConnected.call(e) && scrollThrough(e)) watches = true;
+      const walks = walk();
+      if (watches) countChanges();
       return {
-        elements: all.length, held: win.prerenderReady === false,
-        watches: watches || listensToScroll || !!win.onscroll || !!document.onscroll,
+        state: all.length + changes, held: win.prerenderReady === false, watches, walk: walks,
         traces: touchesStorage || wantsLastWord ||
           !!(win.onunload || win.onbeforeunload || win.onpagehide || document.onvisibilitychange),
         workers: hasWorkers, background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: debtors(false), more: debtors(true), timer: nextTimer(),

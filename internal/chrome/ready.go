@@ -49,7 +49,7 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 		return l.readyInRealTime(ctx)
 	}
 	grant, life := firstGrant, time.Duration(0)
-	elements, heldLooks, unanswered := -1, 0, false
+	state, heldLooks, unanswered := -1, 0, false
 	var calm calm
 	for round := 0; round < mostRounds; round++ {
 		late, err := l.grant(ctx, grant)
@@ -66,7 +66,7 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 		}
 		if err != nil {
 			// No answer is not "nothing moves": the page has just reloaded itself.
-			elements, grant = -1, nextGrant
+			state, grant = -1, nextGrant
 			continue
 		}
 		if page.Background && !calm.reached(page) {
@@ -74,7 +74,7 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 			if err := pause(ctx, calmStep); err != nil {
 				return l.timeIsUp(ctx, err)
 			}
-			elements, grant, round = page.Elements, nextGrant, round-1
+			state, grant, round = page.State, nextGrant, round-1
 			continue
 		}
 		if page.Asked > 0 && !unanswered {
@@ -83,13 +83,17 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 			l.warn("a worker or a lock has not answered within three seconds, and was not waited for")
 			l.mu.Unlock()
 		}
+		if page.Walk > 0 {
+			state, grant = -1, time.Duration(page.Walk)*time.Millisecond+time.Millisecond
+			continue
+		}
 		if page.Owed > 0 {
 			l.ended = "its work beside the clock did not end"
 			return "storage or computation that did not end", nil
 		}
 		if page.Timer > 0 && page.Timer <= float64((mostLife-life)/time.Millisecond) {
 			timer := time.Duration(page.Timer)*time.Millisecond + time.Millisecond
-			elements, grant = page.Elements, max(timer, nextGrant)
+			state, grant = page.State, max(timer, nextGrant)
 			continue
 		}
 		if page.Held && heldLooks < calmMost && l.mayStillCome() {
@@ -98,20 +102,20 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 				return l.timeIsUp(ctx, err)
 			}
 			heldLooks++
-			elements, grant, round = -1, calmStep, round-1
+			state, grant, round = -1, calmStep, round-1
 			continue
 		}
-		if !page.Held && page.Elements == elements {
+		if !page.Held && page.State == state {
 			l.ended = fmt.Sprintf("%v of its time had passed, and another second (round %d) had changed nothing", firstGrant, max(1, round))
 			return "", nil
 		}
-		if elements < 0 && !page.Held && !page.Watches && !late {
+		if state < 0 && !page.Held && !page.Watches && !late {
 			l.ended = fmt.Sprintf("%v of its time had passed, no request was under way, and it watches for nothing else", firstGrant)
 			return "", nil
 		}
-		elements, grant = page.Elements, nextGrant
+		state, grant = page.State, nextGrant
 		if page.Held {
-			elements = -1
+			state = -1
 		}
 	}
 	l.ended = fmt.Sprintf("it was still changing after %d rounds", mostRounds)
@@ -124,8 +128,8 @@ func (l *load) ready(ctx context.Context) (partial string, err error) {
 // calm tells when a page's work beside the clock has come to an end: nothing has
 // moved for some looks, and nothing is owed. What never ends is given up.
 type calm struct {
-	elements, text int
-	same, looks    int
+	state, text int
+	same, looks int
 }
 
 const (
@@ -136,12 +140,12 @@ const (
 )
 
 func (c *calm) reached(page settled) bool {
-	if page.Elements == c.elements && page.Text == c.text && page.Owed+page.Asked == 0 {
+	if page.State == c.state && page.Text == c.text && page.Owed+page.Asked == 0 {
 		c.same++
 	} else {
 		c.same = 0
 	}
-	c.elements, c.text = page.Elements, page.Text
+	c.state, c.text = page.State, page.Text
 	c.looks++
 	most := calmSame
 	if page.More > 0 {
@@ -190,9 +194,12 @@ func (l *load) timeIsUp(ctx context.Context, err error) (string, error) {
 
 // settled is what settle of prelude.js returns.
 type settled struct {
-	Elements int  `json:"elements"`
-	Held     bool `json:"held"`
-	Watches  bool `json:"watches"`
+	State   int  `json:"state"` // another when something has changed
+	Held    bool `json:"held"`
+	Watches bool `json:"watches"`
+
+	// Walk is for how many milliseconds the page is going to be scrolled.
+	Walk float64 `json:"walk"`
 
 	// Timer is after how many milliseconds the page's next timer fires that fires once; 0:
 	// it has none.
@@ -299,6 +306,12 @@ func (l *load) readyInRealTime(ctx context.Context) (partial string, err error) 
 		if idle {
 			// An error is no answer: the page may just have reloaded itself.
 			s, err := l.settle(ctx)
+			if err == nil && s.Walk > 0 {
+				if err := pause(ctx, time.Duration(s.Walk)*time.Millisecond); err != nil {
+					return l.timeIsUp(ctx, err)
+				}
+				continue
+			}
 			if err == nil && !s.Held {
 				l.ended = "the network had been silent for half a second"
 				return "", nil
