@@ -91,6 +91,21 @@ func (d *document) isEmpty() bool {
 	return d.status == 204 || d.status == 205 || d.status == 304 || d.header.Get("Content-Length") == "0"
 }
 
+// keepsPage says whether a browser that is sent to the document keeps the page that it
+// shows: there is nothing to be shown, or it is saved.
+func (d *document) keepsPage() bool {
+	disposition, _, _ := mime.ParseMediaType(d.header.Get("Content-Disposition"))
+	mediaType, _, _ := mime.ParseMediaType(d.header.Get("Content-Type"))
+	switch {
+	case d.status == http.StatusNoContent, d.status == http.StatusResetContent, disposition == "attachment":
+		return true
+	case mediaType == "application/octet-stream", strings.HasSuffix(mediaType, "zip"):
+		return true
+	default:
+		return false
+	}
+}
+
 // tooLarge names the size of a file that must not be handed on.
 func (d *document) tooLarge() error {
 	n, err := strconv.ParseInt(d.header.Get("Content-Length"), 10, 64)
@@ -187,6 +202,9 @@ func (l *load) onDocumentRequest(ev *network.EventRequestWillBeSent) {
 		// tel:, mailto: and what apps have made their own lead out of the browser, which
 		// has none of those; the page stays.
 	case l.doc != nil && l.doc.final:
+	case ev.RedirectResponse != nil && ev.LoaderID == l.asker && l.doc == nil && sameDocument(url, l.url):
+		// To itself: with the cookie that the origin has set, or what it wants to be told, it
+		// is answered. The crawler would go round for ever.
 	case ev.RedirectResponse != nil && ev.LoaderID == l.asker && l.doc == nil:
 		// Where the origin sends its visitor, the crawler is sent.
 		l.doc = newDocument(ev.RedirectResponse)
@@ -203,8 +221,8 @@ func (l *load) onDocumentRequest(ev *network.EventRequestWillBeSent) {
 	case l.page.Rule.Rendering.FollowRedirects && l.followed < maxFollowed:
 		l.followed++
 		l.url = url
-	case l.elsewhere == "":
-		l.elsewhere, l.traces = url, true
+	case l.elsewhere == "" && l.leaving == "":
+		l.leaving, l.leaver, l.traces = url, ev.RequestID, true // unless it is a download, see onDocument
 	}
 }
 
@@ -234,6 +252,10 @@ func (l *load) onDocument(ev *network.EventResponseReceived) {
 	switch first := l.doc == nil; {
 	case !l.asked: // of the page before
 	case l.elsewhere != "" || l.doc != nil && l.doc.final:
+	case l.leaving != "" && doc.keepsPage():
+		l.leaving = ""
+	case l.leaving != "":
+		l.elsewhere = l.leaving
 	case doc.isEgressFailure():
 		l.err = l.navigationError("refused by the egress proxy")
 	case first:

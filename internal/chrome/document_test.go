@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	neturl "net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -223,4 +224,78 @@ func TestSlowDocument(t *testing.T) {
 		"/api": html(""),
 	})
 	wantBody(t, render(t, url+"/"), []string{"shell and content"}, nil)
+}
+
+// A page that starts a download stays, and one that is sent to itself is not sent on.
+func TestStaysOrGoes(t *testing.T) {
+	t.Parallel()
+	var once sync.Map
+	url := serve(t, map[string]http.HandlerFunc{
+		"/": func(w http.ResponseWriter, r *http.Request) {
+			to, _ := neturl.QueryUnescape(r.URL.RawQuery)
+			html(`<h1>Thanks</h1><script>setTimeout(() => location.href = "`+to+`", 1500)</script>`)(w, r)
+		},
+		"/refresh": html(`<h1>Thanks</h1><meta http-equiv=refresh content="1; url=/file.zip">`),
+		"/file.zip": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Disposition", `attachment; filename="file.zip"`)
+			io.WriteString(w, "PK")
+		},
+		"/bare.zip": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/zip")
+			io.WriteString(w, "PK")
+		},
+		"/nothing": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) },
+		"/page":    html("<p>page"),
+		"/pdf": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/pdf")
+			io.WriteString(w, "%PDF-1.4")
+		},
+		"/moved": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/page", http.StatusFound) },
+		"/gone": func(w http.ResponseWriter, r *http.Request) {
+			conn, _, _ := w.(http.Hijacker).Hijack()
+			conn.Close()
+		},
+		"/cookie": func(w http.ResponseWriter, r *http.Request) {
+			if _, err := r.Cookie("seen"); err != nil {
+				http.SetCookie(w, &http.Cookie{Name: "seen", Value: "1"})
+				http.Redirect(w, r, r.URL.Path, http.StatusFound)
+				return
+			}
+			html("<p>with a cookie")(w, r)
+		},
+		"/hints": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Accept-CH", "Sec-CH-Prefers-Color-Scheme, Device-Memory")
+			w.Header().Set("Critical-CH", "Sec-CH-Prefers-Color-Scheme, Device-Memory")
+			html("<p>with hints")(w, r)
+		},
+		"/twice": func(w http.ResponseWriter, r *http.Request) {
+			if _, again := once.LoadOrStore("twice", true); again {
+				http.Redirect(w, r, "/page", http.StatusMovedPermanently)
+				return
+			}
+			http.Redirect(w, r, "/twice", http.StatusFound)
+		},
+	})
+	for path, want := range map[string]string{
+		"/?/file.zip": "200 Thanks", "/?/bare.zip": "200 Thanks", "/?/nothing": "200 Thanks", "/refresh": "200 Thanks",
+		"/?/page": "302 /page", "/?/pdf": "302 /pdf", "/?/moved": "302 /moved", "/?/gone": "302 /gone",
+		"/cookie": "200 with a cookie", "/hints": "200 with hints", "/twice": "301 /page",
+	} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			for range 2 {
+				c := render(t, url+path)
+				got := fmt.Sprint(c.Status, " ", strings.TrimPrefix(c.Header.Get("Location"), url))
+				if c.Status == http.StatusOK {
+					got += strings.NewReplacer("<h1>", "\n", "<p>", "\n", "</h1>", "\n", "</p>", "\n").Replace(string(c.Body))
+				}
+				if code, text, _ := strings.Cut(want, " "); !strings.HasPrefix(got, code) || !strings.Contains(got, text) {
+					t.Errorf("got %q, want %q", got, want)
+				}
+				if path == "/twice" {
+					break
+				}
+			}
+		})
+	}
 }

@@ -173,6 +173,12 @@ func (l *load) onFailed(ev *network.EventLoadingFailed) {
 		}
 	}
 	delete(l.inFlight, ev.RequestID)
+	if l.leaving != "" && ev.RequestID == l.leaver {
+		if ev.ErrorText != aborted {
+			l.elsewhere = l.leaving
+		}
+		l.leaving = ""
+	}
 	const most = 200
 	switch {
 	case url == "" || ev.Type == network.ResourceTypeDocument && url == short(l.url):

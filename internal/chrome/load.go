@@ -61,12 +61,14 @@ type load struct {
 	orders  sync.WaitGroup                 // under way, see order
 
 	mu        sync.Mutex
-	left      bool           // the tab is another's
-	url       string         // the document's, as the browser spells it
-	asked     bool           // the document was asked for
-	doc       *document      // nil until the origin has answered
-	err       error          // why the document cannot be had
-	elsewhere string         // where the page has sent its visitor by itself
+	left      bool      // the tab is another's
+	url       string    // the document's, as the browser spells it
+	asked     bool      // the document was asked for
+	doc       *document // nil until the origin has answered
+	err       error     // why the document cannot be had
+	elsewhere string    // where the page has sent its visitor by itself
+	leaving   string    // the same, while it has not answered
+	leaver    network.RequestID
 	reloads   int            // of the page by itself
 	followed  int            // documents that the page has led to
 	asker     cdp.LoaderID   // of the navigation that asked for the document
@@ -187,6 +189,9 @@ func (l *load) outcome(c *Capture) (bool, error) {
 		return false, l.err
 	}
 	c.Status, c.Header = l.doc.status, l.doc.handedOn() // a reload's are newer
+	if l.elsewhere == "" {
+		l.elsewhere = l.leaving // which takes its time
+	}
 	if l.elsewhere == "" {
 		return false, nil
 	}
