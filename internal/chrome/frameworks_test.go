@@ -90,6 +90,7 @@ const all = () => { for (const x of document.querySelectorAll("x-a")) shadow(x) 
 		"media, layers, order":    `<x-a><template><style>@media (min-width: 1px) { p { color: red } } @layer a { p { font-size: 30px } } @supports (top: 0) { p:first-child { padding-left: 9px } }</style><p data-style=p>p</p></template></x-a><script>all()</script>`,
 		"adopted, last child":     `<x-a><template><p data-style=p>p</p></template></x-a><script>shadow(document.querySelector("x-a")).adoptedStyleSheets = [sheet("p:last-child { color: red } p::before { content: 'a, b' }")]</script>`,
 		"odd selectors":           `<x-a><template><style>p[data-x="a, b > c"]:is(.y, .z):not(:empty) { color: red } .w > slot::slotted(.s) { color: blue }</style><p class=z data-x="a, b > c" data-style=p>p</p><div class=w><slot></slot></div></template><i class=s data-style=slotted>s</i></x-a><script>all()</script>`,
+		"escaped names":           `<x-a><template><style>.sm\:before\:c { color: red } .a\:host\:b::before { content: "x"; color: blue }</style><p class="sm:before:c a:host:b" data-style=p>p</p></template></x-a><script>all()</script>`,
 		"disabled style":          `<style id=s>p { color: red }</style><p data-style=p>p</p><script>s.disabled = true</script>`,
 		"disabled adopted":        `<p data-style=p>p</p><script>document.adoptedStyleSheets = [sheet("p { color: red }", { disabled: true })]</script>`,
 		"adopted over body style": `<p data-style=p>p</p><style>p { color: red }</style><script>document.adoptedStyleSheets = [sheet("p { color: blue }")]</script>`,

@@ -141,11 +141,24 @@
   // No frame is ever made (see openTab): what the page would get with frames it
   // gets from timers, 30 of which do not take half a second of real time, nor
   // those of an endless animation all of it.
-  let frames = 0;
+  let frames = 0, frameTimer = 0, frameID = 0;
+  let wanted = new Map(); // by the next frame: ID → callback
+  let drawn = wanted; // by this one
+  const { reportError } = win;
+  function drawFrame() {
+    frameTimer = 0;
+    [drawn, wanted] = [wanted, new Map()];
+    const now = pageNow();
+    for (const callback of drawn.values()) {
+      try { callback.call(win, now); } catch (e) { reportError.call(win, e); }
+    }
+  }
   win.requestAnimationFrame = function requestAnimationFrame(callback) {
-    return later(() => callback.call(win, pageNow()), frames++ < 120 ? 16 : 200);
+    if (frameTimer === 0) frameTimer = later(drawFrame, frames++ < 120 ? 16 : 200);
+    wanted.set(++frameID, callback);
+    return frameID;
   };
-  win.cancelAnimationFrame = function cancelAnimationFrame(id) { forget(id); };
+  win.cancelAnimationFrame = function cancelAnimationFrame(id) { wanted.delete(id) || drawn.delete(id); };
   win.requestIdleCallback = function requestIdleCallback(callback) {
     return later(() => callback.call(win, { didTimeout: false, timeRemaining: () => 50 }), 1);
   };
@@ -183,7 +196,9 @@
     styleTimer = 0;
     const now = pageNow();
     for (const a of getAnimations.call(document)) {
-      if (!ends.has(a) && a.effect && a.playState === 'running') ends.set(a, now + a.effect.getComputedTiming().endTime);
+      if (ends.has(a) || !a.effect || a.playState !== 'running') continue;
+      ends.set(a, now + a.effect.getComputedTiming().endTime);
+      begin(a);
     }
     for (const [a, end] of ends) {
       if (end > now) continue;
@@ -191,6 +206,12 @@
       if (a.playState === 'running') finish(a);
     }
     if (ends.size > 0) lookSoon();
+  }
+  function begin(a) {
+    const target = a.effect.target;
+    const at = { bubbles: true, elapsedTime: 0 };
+    if (a instanceof CSSAnimation) dispatch.call(target, new AnimationEvent('animationstart', { ...at, animationName: a.animationName }));
+    else if (a instanceof CSSTransition) for (const type of ['transitionrun', 'transitionstart']) dispatch.call(target, new TransitionEvent(type, { ...at, propertyName: a.transitionProperty }));
   }
   function finish(a) {
     const target = a.effect.target;
@@ -200,12 +221,15 @@
     else if (a instanceof CSSAnimation) dispatch.call(target, new AnimationEvent('animationend', { bubbles: true, cancelable: true, animationName: a.animationName, elapsedTime }));
     else dispatch.call(a, new AnimationPlaybackEvent('finish', { currentTime: a.currentTime }));
   }
-  const animate = Element.prototype.animate;
-  Element.prototype.animate = function (...args) {
-    followAnimations();
-    lookSoon();
-    return animate.apply(this, args);
-  };
+  // Who holds an animation may wait for its end without a listener.
+  for (const [proto, name] of [[Element.prototype, 'animate'], [Element.prototype, 'getAnimations'], [Document.prototype, 'getAnimations'], [Animation.prototype, 'play']]) {
+    const method = proto[name];
+    proto[name] = { [name](...args) {
+      followAnimations();
+      lookSoon();
+      return method.apply(this, args);
+    } }[name];
+  }
   for (const proto of [HTMLElement.prototype, SVGElement.prototype, Document.prototype, win]) {
     for (const name of ['ontransitionend', 'onanimationend']) {
       const property = Object.getOwnPropertyDescriptor(proto, name);
@@ -409,12 +433,15 @@
   let background = false;
   const owed = new Set();
   const RealPromise = Promise, RealRequest = IDBRequest;
+  const heard = new WeakSet(); // once each, before the page's own listeners: a cursor's request succeeds many times
   const owe = (debt) => {
     background = true;
     owed.add(debt);
+    if (heard.has(debt)) return;
+    heard.add(debt);
     const paid = () => owed.delete(debt);
     if (debt instanceof RealPromise) then.call(debt, paid, paid);
-    else for (const type of ['success', 'error', 'blocked']) add.call(debt, type, paid);
+    else for (const type of ['success', 'error', 'blocked', 'loadend']) add.call(debt, type, paid);
   };
   const watchMethods = (object) => {
     for (const [name, property] of object ? Object.entries(Object.getOwnPropertyDescriptors(object)) : []) {
@@ -431,6 +458,14 @@
     'FileSystemDirectoryHandle', 'FileSystemFileHandle', 'SubtleCrypto', 'Blob', 'CookieStore', 'Permissions', 'NavigatorUAData'];
   for (const name of storage) watchMethods(win[name] && win[name].prototype);
   watchMethods(win.WebAssembly);
+  for (const name of ['continue', 'advance', 'continuePrimaryKey']) {
+    const method = IDBCursor.prototype[name];
+    IDBCursor.prototype[name] = { [name](...args) { method.apply(this, args); owe(this.request); } }[name];
+  }
+  for (const name of ['readAsArrayBuffer', 'readAsBinaryString', 'readAsDataURL', 'readAsText']) {
+    const method = FileReader.prototype[name];
+    FileReader.prototype[name] = { [name](...args) { method.apply(this, args); owe(this); } }[name];
+  }
   const makeBitmap = win.createImageBitmap;
   win.createImageBitmap = function createImageBitmap(...args) {
     const bitmap = makeBitmap.apply(win, args);

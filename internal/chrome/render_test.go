@@ -44,6 +44,23 @@ two</pre><textarea>&lt;t></textarea><p>1 &lt; 2 &amp; 3&nbsp;&gt;</p><template><
 	}
 }
 
+// What scripts have put into the head and the parser would not leave there comes at the
+// begin of the body: a canonical link after it would be in the body otherwise, and worth nothing.
+func TestStraysInHead(t *testing.T) {
+	t.Parallel()
+	url := serve(t, map[string]http.HandlerFunc{
+		"/": html(`<!DOCTYPE html><title>t</title><body><p>text</p><script>
+			const image = new Image(); image.src = "/pixel"; document.head.append(image, "stray ", document.createElement("x-y"));
+			const link = document.createElement("link"); link.rel = "canonical"; link.href = "/"; document.head.append(document.createComment("kept"), link)</script>`),
+		"/xhtml": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/xhtml+xml")
+			io.WriteString(w, `<html xmlns="http://www.w3.org/1999/xhtml"><head><title>t</title></head><body><p><![CDATA[two < three]]></p></body></html>`)
+		},
+	})
+	wantBody(t, render(t, url+"/"), []string{`<!--kept--><link rel="canonical" href="/"></head><body><img src="/pixel">stray <x-y></x-y><p>text</p></body>`}, nil)
+	wantBody(t, render(t, url+"/xhtml"), []string{`<p>two &lt; three</p>`}, nil)
+}
+
 func TestDoctypes(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{

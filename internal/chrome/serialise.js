@@ -47,6 +47,9 @@
   const UNREAD = new Set(['head', 'template', 'select', 'textarea']);
   const URL_ATTRIBUTES = new Set(['href', 'src', 'action', 'formaction', 'xlink:href', 'data']);
 
+  // What the parser lets stand in a head; at anything else, the body begins.
+  const METADATA = new Set(['base', 'basefont', 'bgsound', 'link', 'meta', 'noframes', 'noscript', 'script', 'style', 'template', 'title']);
+
   const escapeText = (s) => s.replace(/[&<>\u00a0]/g, (c) =>
     c === '&' ? '&amp;' : c === '<' ? '&lt;' : c === '>' ? '&gt;' : '&nbsp;');
   const escapeAttribute = (s) => escapeText(s).replace(/"/g, '&quot;');
@@ -60,6 +63,7 @@
   let unread = 0; // elements around the node whose text nobody reads
   let stylesAt = -1; // in out: before the document's own styles, which win over :host and ::slotted
   let hasShadow = false;
+  const strays = []; // of the head, for the body
 
   // Nodes to be written next, the last first. A string is written as it is.
   // There is no recursion: scripts build trees deeper than a stack.
@@ -83,8 +87,8 @@
     }
     switch (nodeType(next)) {
       case Node.ELEMENT_NODE: element(next); break;
-      case Node.TEXT_NODE: text(data(next)); break;
-      case Node.CDATA_SECTION_NODE: out.push('<![CDATA[', data(next), ']]>'); break;
+      case Node.TEXT_NODE:
+      case Node.CDATA_SECTION_NODE: text(data(next)); break; // HTML knows no others
       case Node.COMMENT_NODE: out.push(comment(data(next))); break;
       case Node.DOCUMENT_TYPE_NODE: out.push(doctype(next)); break;
       case Node.PROCESSING_INSTRUCTION_NODE: break;
@@ -100,7 +104,23 @@
   function children(node) {
     const list = [];
     for (let c = firstChild(node); c; c = nextSibling(c)) list.push(c);
+    push(list);
+  }
+
+  function push(list) {
     for (let i = list.length - 1; i >= 0; i--) todo.push(list[i]);
+  }
+
+  // metadata returns what of a head's nodes stays there. What scripts have put beside it, as
+  // an image that counts visits, would take all that comes after it into the body.
+  function metadata(head) {
+    const list = [];
+    for (let c = firstChild(head); c; c = nextSibling(c)) {
+      const stays = nodeType(c) === Node.ELEMENT_NODE ? namespaceURI(c) === HTML && METADATA.has(localName(c))
+        : nodeType(c) !== Node.TEXT_NODE || data(c).trim() === '';
+      (stays ? list : strays).push(c);
+    }
+    return list;
   }
 
   function element(e) {
@@ -155,7 +175,9 @@
     else if (isHTML && name === 'style') todo.push(inShadow(e) && !declarative ? '' : style(e)); // see treeNumber
     else if (isHTML && RAW.has(name)) todo.push(raw(name, textContent(e)));
     else if (isHTML && name === 'template') children(e.content);
+    else if (isHTML && name === 'head') push(metadata(e));
     else children(e);
+    if (isHTML && name === 'body') push(strays.splice(0));
 
     // The parser drops a line feed right after these tags.
     const first = firstChild(e);
@@ -358,13 +380,13 @@
     const parts = outside(selector, ' ');
     const subject = parts.pop();
     const before = parts.map((part) => hosts(part, n) + ' ').join('');
-    const slotted = /::slotted\(/.exec(subject);
+    const slotted = /(?<!\\)::slotted\(/.exec(subject);
     if (slotted) {
       const end = closing(subject, slotted.index + slotted[0].length);
       return before + ':is(' + subject.slice(slotted.index + slotted[0].length, end) + '):where([data-shadow-slotted="' + n + '"])' + subject.slice(end + 1);
     }
-    if (/:host\b/.test(subject)) return before + hosts(subject, n);
-    const pseudo = subject.search(/::|:(before|after|first-line|first-letter)\b/);
+    if (/(?<!\\):host\b/.test(subject)) return before + hosts(subject, n);
+    const pseudo = subject.search(/(?<!\\)(::|:(before|after|first-line|first-letter)\b)/);
     const at = pseudo < 0 ? subject.length : pseudo;
     return before + subject.slice(0, at) + '[data-shadow-tree="' + n + '"]' + subject.slice(at);
   }
@@ -372,7 +394,7 @@
   function hosts(s, n) {
     const mark = ':where([data-shadow-host="' + n + '"])';
     for (;;) {
-      const m = /:host(-context)?(\()?/.exec(s);
+      const m = /(?<!\\):host(-context)?(\()?/.exec(s);
       if (!m) return s;
       const begin = m.index + m[0].length;
       const end = m[2] ? closing(s, begin) : begin;
