@@ -149,7 +149,7 @@ func startProcess(ctx context.Context, path, proxy string, extra []string, log *
 		return nil, fmt.Errorf("start %s: %w; it said: %s", path, err, k.said.String())
 	}
 	p.lost = chromedp.FromContext(life).Browser.LostConnection
-	p.product = version.Product
+	p.product = strings.ReplaceAll(version.Product, "HeadlessChrome/", "Chrome/")
 	p.userAgent = strings.ReplaceAll(version.UserAgent, "HeadlessChrome/", "Chrome/")
 	go func() {
 		<-k.ended // Chromium may live on without it

@@ -307,14 +307,21 @@ const n = Number(localStorage.n || 0) + 1; localStorage.n = n; const c = documen
 
 func TestDevices(t *testing.T) {
 	t.Parallel()
-	url := serve(t, map[string]http.HandlerFunc{"/": html(`<meta name=viewport content="width=device-width"><p id=p></p>
-<script>p.append(innerWidth + " " + /Android.*Mobile/.test(navigator.userAgent))</script>`)})
-	wantBody(t, render(t, url+"/"), []string{"1440 false"}, nil)
-	c, err := shared.Capture(t.Context(), pageAt(t, url+"/", prerender.Mobile), chrome.Options{})
-	if err != nil {
-		t.Fatal(err)
+	url := serve(t, map[string]http.HandlerFunc{"/": func(w http.ResponseWriter, r *http.Request) {
+		html(`<meta name=viewport content="width=device-width"><p id=p>`+r.Header.Get("Sec-CH-UA-Mobile")+` </p><script>
+			p.append([innerWidth, /Android.*Mobile/.test(navigator.userAgent), /Headless/.test(navigator.userAgent + navigator.appVersion),
+				navigator.userAgentData?.mobile, navigator.maxTouchPoints, "ontouchstart" in window, matchMedia("(pointer: coarse)").matches, screen.orientation.type].join(" "))</script>`)(w, r)
+	}})
+	for device, want := range map[prerender.Device]string{
+		prerender.Desktop: "?0 1440 false false false 0 false false landscape-primary",
+		prerender.Mobile:  "?1 412 true false true 5 true true portrait-primary",
+	} {
+		c, err := shared.Capture(t.Context(), pageAt(t, url+"/", device), chrome.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantBody(t, c, []string{">" + want + "<"}, nil)
 	}
-	wantBody(t, c, []string{"412 true"}, nil)
 }
 
 func TestScreenshot(t *testing.T) {

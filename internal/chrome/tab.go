@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -217,18 +218,28 @@ func (t *tab) setUp(ctx context.Context, p *process, blocked []string) error {
 // poses makes the tab the browser of the person that it poses as.
 func (t *tab) poses(p *process, blocked []string) []command {
 	isMobile := t.kind.device == prerender.Mobile
-	view, agent := desktopViewport, p.userAgent
+	view, agent, platform := desktopViewport, p.userAgent, "Linux"
+	orientation := emulation.ScreenOrientation{Type: emulation.ScreenOrientationTypeLandscapePrimary}
+	touch := emulation.SetTouchEmulationEnabledParams{}
 	if isMobile {
-		view, agent = mobileViewport, fmt.Sprintf(mobileUserAgent, p.product)
+		view, agent, platform = mobileViewport, fmt.Sprintf(mobileUserAgent, p.product), "Android"
+		orientation.Type = emulation.ScreenOrientationTypePortraitPrimary
+		touch = emulation.SetTouchEmulationEnabledParams{Enabled: true, MaxTouchPoints: 5}
 	}
+	_, version, _ := strings.Cut(p.product, "/")
+	major, _, _ := strings.Cut(version, ".")
 	return []command{
 		{network.SetBlockedURLs.Method, blockParams(blocked)},
 		{emulation.SetUserAgentOverride.Method, emulation.SetUserAgentOverrideParams{
-			UserAgent: agent + ownUserAgent, AcceptLanguage: cmp.Or(t.kind.language, prerender.DefaultLanguage)}},
+			UserAgent: agent + ownUserAgent, AcceptLanguage: cmp.Or(t.kind.language, prerender.DefaultLanguage),
+			UserAgentMetadata: &emulation.UserAgentMetadata{
+				Brands: []*emulation.UserAgentBrandVersion{{Brand: "Chromium", Version: major}}, Platform: platform, Mobile: isMobile,
+			}}},
+		{emulation.SetTouchEmulationEnabled.Method, touch},
 		// A still has no motion, and nobody's evening.
 		{emulation.SetEmulatedMedia.Method, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 			{Name: "prefers-reduced-motion", Value: "reduce"}, {Name: "prefers-color-scheme", Value: "light"}}}},
 		{emulation.SetDeviceMetricsOverride.Method, emulation.SetDeviceMetricsOverrideParams{
-			Width: view.width, Height: view.height, DeviceScaleFactor: view.scale, Mobile: isMobile}},
+			Width: view.width, Height: view.height, DeviceScaleFactor: view.scale, Mobile: isMobile, ScreenOrientation: &orientation}},
 	}
 }
