@@ -37,7 +37,11 @@ func (l *load) onEvent(ev any) {
 		if ev.Type == network.ResourceTypeScript && ev.LoaderID == "" {
 			break // a worker's, whose answer is told to the worker; see prelude.js
 		}
-		r := l.begin(ev.RequestID, ev.Request.URL, ev.Type)
+		kind := ev.Type
+		if kind == network.ResourceTypeOther && ev.Request.InitialPriority == network.ResourcePriorityVeryLow {
+			kind = network.ResourceTypePrefetch // <link rel=prefetch>, by its priority alone
+		}
+		r := l.begin(ev.RequestID, ev.Request.URL, kind)
 		r.isFramed = ev.FrameID != l.mainFrame()
 		r.isPoll = isByScript(ev.Type) && ev.Request.Method == "GET" && l.isAskedAgain(ev.Request.URL)
 	case *network.EventResponseReceived:

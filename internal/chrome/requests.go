@@ -139,7 +139,7 @@ func (l *load) pending(now time.Time) (waiting, hopeless bool) {
 	for _, r := range l.inFlight {
 		switch {
 		case r.isPush() && r.isNews(now),
-			r.kind == network.ResourceTypePing, r.kind == network.ResourceTypeMedia, r.isPoll, r.isUnread,
+			r.kind == network.ResourceTypePing, r.kind == network.ResourceTypeMedia, r.kind == network.ResourceTypePrefetch, r.isPoll, r.isUnread,
 			!r.answered && now.Sub(r.opened) > r.mostSilence(),
 			r.answered && now.Sub(r.lastBytes) > r.mostQuiet(),
 			r.answered && now.Sub(r.answeredAt) > longBody:
