@@ -31,7 +31,8 @@ type process struct {
 	dir       string          // of its files
 	pid       int             // of the keeper, the leader of its session
 	product   string          // "Chrome/156.0.0.0"
-	userAgent string          // without "Headless"
+	log       *slog.Logger
+	userAgent string // without "Headless"
 	pipe      *pipe
 	tabs      pool
 	lastTab   atomic.Int64 // when a tab was last opened, in nanoseconds of Unix time
@@ -126,7 +127,7 @@ func startProcess(ctx context.Context, path, proxy string, extra []string, log *
 	life, stopBrowser := chromedp.NewContext(allocator, chromedp.WithBrowserOption(chromedp.WithBrowserLogf(
 		func(format string, args ...any) { log.Debug("chromedp: " + fmt.Sprintf(format, args...)) },
 	)))
-	p := &process{ctx: life, dir: dir, pid: k.cmd.Process.Pid, pipe: k.pipe, used: time.Now()}
+	p := &process{ctx: life, dir: dir, pid: k.cmd.Process.Pid, pipe: k.pipe, log: log, used: time.Now()}
 	p.stop = sync.OnceFunc(func() {
 		stopBrowser()
 		k.stop()

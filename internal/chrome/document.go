@@ -62,12 +62,13 @@ func newDocument(r *network.Response) *document {
 func mayBeKept(headers network.Headers) bool {
 	h := newDocument(&network.Response{Headers: headers}).header
 	control := strings.ToLower(strings.Join(h.Values("Cache-Control"), ","))
-	switch {
-	case strings.Contains(control, "no-store"), strings.Contains(control, "no-cache"):
-		return false
-	default:
-		return control != "" || h.Get("Expires") != "" || h.Get("Last-Modified") != ""
+	for directive := range strings.SplitSeq(control, ",") {
+		switch d := strings.TrimSpace(directive); {
+		case d == "no-store", d == "no-cache", d == "max-age=0" && !strings.Contains(control, "stale-while-revalidate"):
+			return false
+		}
 	}
+	return control != "" || h.Get("Expires") != "" || h.Get("Last-Modified") != ""
 }
 
 // isEgressFailure says whether the egress proxy answered in the origin's place.
@@ -96,13 +97,14 @@ func (d *document) isEmpty() bool {
 func (d *document) keepsPage() bool {
 	disposition, _, _ := mime.ParseMediaType(d.header.Get("Content-Disposition"))
 	mediaType, _, _ := mime.ParseMediaType(d.header.Get("Content-Type"))
-	switch {
+	switch kind, _, _ := strings.Cut(mediaType, "/"); {
 	case d.status == http.StatusNoContent, d.status == http.StatusResetContent, disposition == "attachment":
 		return true
-	case mediaType == "application/octet-stream", strings.HasSuffix(mediaType, "zip"):
-		return true
+	case mediaType == "", kind == "text", kind == "image", kind == "audio", kind == "video", mediaType == "application/pdf",
+		strings.HasSuffix(mediaType, "json"), strings.HasSuffix(mediaType, "xml"):
+		return false // it is shown
 	default:
-		return false
+		return true
 	}
 }
 
@@ -204,7 +206,8 @@ func (l *load) onDocumentRequest(ev *network.EventRequestWillBeSent) {
 	case l.doc != nil && l.doc.final:
 	case ev.RedirectResponse != nil && ev.LoaderID == l.asker && l.doc == nil && sameDocument(url, l.url):
 		// To itself: with the cookie that the origin has set, or what it wants to be told, it
-		// is answered. The crawler would go round for ever.
+		// is answered. The crawler would go round for ever. What is asked now is not marked.
+		l.cached = true
 	case ev.RedirectResponse != nil && ev.LoaderID == l.asker && l.doc == nil:
 		// Where the origin sends its visitor, the crawler is sent.
 		l.doc = newDocument(ev.RedirectResponse)
@@ -213,6 +216,10 @@ func (l *load) onDocumentRequest(ev *network.EventRequestWillBeSent) {
 	case !l.asked:
 		l.asked, l.url, l.asker = true, url, ev.LoaderID
 	case sameDocument(url, l.url):
+		if ev.RequestID == l.leaver {
+			l.leaving = "" // and was sent back
+		}
+		l.cached = true
 		if l.reloads++; l.reloads == 1 {
 			// One that reloads itself for ever is to be stopped without harm to what
 			// it is loading, which takes a pause before each.
@@ -220,8 +227,8 @@ func (l *load) onDocumentRequest(ev *network.EventRequestWillBeSent) {
 		}
 	case l.page.Rule.Rendering.FollowRedirects && l.followed < maxFollowed:
 		l.followed++
-		l.url = url
-	case l.elsewhere == "" && l.leaving == "":
+		l.url, l.cached = url, true
+	case l.elsewhere == "" && ev.RequestID != l.leaver:
 		l.leaving, l.leaver, l.traces = url, ev.RequestID, true // unless it is a download, see onDocument
 	}
 }

@@ -43,6 +43,7 @@ func (l *load) onEvent(ev any) {
 		}
 		r := l.begin(ev.RequestID, ev.Request.URL, kind)
 		r.isFramed = ev.FrameID != l.mainFrame()
+		r.isPreload = ev.Initiator != nil && ev.Initiator.Type != network.InitiatorTypeScript
 		r.isPoll = isByScript(ev.Type) && ev.Request.Method == "GET" && l.isAskedAgain(ev.Request.URL)
 	case *network.EventResponseReceived:
 		if ev.Type == network.ResourceTypeDocument && ev.FrameID == l.mainFrame() {
@@ -52,7 +53,7 @@ func (l *load) onEvent(ev any) {
 			r.answered, r.answeredAt, r.lastBytes = true, time.Now(), time.Now()
 			r.entry.Status = int(ev.Response.Status)
 		}
-		l.cached = l.cached || ev.Type == network.ResourceTypeXHR && mayBeKept(ev.Response.Headers)
+		l.cached = l.cached || !l.isReused(ev) && mayBeKept(ev.Response.Headers)
 	case *network.EventDataReceived:
 		if r := l.inFlight[ev.RequestID]; r != nil {
 			r.lastBytes, r.hasData, r.isUnread = time.Now(), true, false
@@ -101,6 +102,22 @@ func (l *load) onEvent(ev any) {
 	select {
 	case l.changed <- struct{}{}:
 	default:
+	}
+}
+
+// isReused says whether an answer may come from the tab's cache another time, or is kept
+// from it by other means: the page's document and fetch ask past the cache.
+func (l *load) isReused(ev *network.EventResponseReceived) bool {
+	r := l.inFlight[ev.RequestID]
+	switch ev.Type {
+	case network.ResourceTypeScript, network.ResourceTypeStylesheet, network.ResourceTypeImage, network.ResourceTypeFont, network.ResourceTypeMedia:
+		return true
+	case network.ResourceTypeFetch:
+		return r == nil || !r.isPreload
+	case network.ResourceTypeDocument:
+		return ev.FrameID == l.mainFrame()
+	default:
+		return r != nil && r.kind == network.ResourceTypePrefetch
 	}
 }
 
@@ -207,7 +224,9 @@ func (l *load) summarise(c *Capture) {
 		c.Content.Failed = failedCalls(c.Timeline, l.page.Site.Origin.Host)
 	}
 	for _, r := range l.inFlight {
-		if most := r.mostSilence(); !r.answered && time.Since(r.opened) > most && !r.isPush() {
+		if most := r.mostSilence(); r.isAside() {
+			continue
+		} else if !r.answered && time.Since(r.opened) > most && !r.isPush() {
 			l.warn("no answer within " + most.String() + ", so not waited for: " + r.url)
 		} else if r.isPoll {
 			l.warn("asked for time and again, so not waited for: " + r.url)

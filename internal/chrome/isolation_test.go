@@ -1,8 +1,10 @@
 package chrome_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -170,7 +172,9 @@ func TestFreshEachTime(t *testing.T) {
 			url := serve(t, map[string]http.HandlerFunc{
 				"/": func(w http.ResponseWriter, r *http.Request) {
 					w.Header().Set(header[0], header[1])
-					html(fmt.Sprint(`<p id=p>document `, version.Load(), `</p><script src="/app.js"></script><script>(async () => {
+					html(fmt.Sprint(`<p id=p>document `, version.Load(), `</p><link rel=preload as=fetch href="/preloaded" crossorigin=anonymous><script>const framed = new Promise((ok) => { onmessage = (e) => ok(e.data) })</script><iframe src="/frame"></iframe><script src="/app.js"></script><script>(async () => {
+						p.append(" frame " + await framed);
+						p.append(" preloaded " + await (await fetch("/preloaded")).text());
 						p.append(" fetch " + await (await fetch("/fetch")).text());
 						p.append(" request " + await (await fetch(new Request("/post", { method: "POST", body: "x" }))).text());
 						const x = new XMLHttpRequest(); x.open("GET", "/xhr"); x.send(); await new Promise((ok) => { x.onload = ok });
@@ -178,7 +182,11 @@ func TestFreshEachTime(t *testing.T) {
 						p.append(" worker " + await new Promise((ok) => { new Worker("/worker.js").onmessage = (e) => ok(e.data) }) + ".");
 					})()</script>`))(w, r)
 				},
-				"/fetch": say, "/xhr": say, "/worker": say, "/post": say,
+				"/frame": func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set(header[0], header[1])
+					html(fmt.Sprint("<script>parent.postMessage(", version.Load(), `, "*")</script>`))(w, r)
+				},
+				"/preloaded": say, "/fetch": say, "/xhr": say, "/worker": say, "/post": say,
 				"/app.js": func(w http.ResponseWriter, r *http.Request) {
 					scripts.Add(1)
 					w.Header().Set("Content-Type", "text/javascript")
@@ -192,7 +200,7 @@ func TestFreshEachTime(t *testing.T) {
 			for n := range 3 {
 				v := n + 1
 				version.Store(int64(v))
-				wantBody(t, render(t, url+"/"), []string{fmt.Sprintf("document %d fetch %d request %d xhr %d worker %d.", v, v, v, v, v)}, nil)
+				wantBody(t, render(t, url+"/"), []string{strings.ReplaceAll("document N frame N preloaded N fetch N request N xhr N worker N.", "N", fmt.Sprint(v))}, nil)
 			}
 			if got := scripts.Load(); got != 1 {
 				t.Errorf("got %d requests for the script, want 1", got)
@@ -203,7 +211,6 @@ func TestFreshEachTime(t *testing.T) {
 
 // Frames of others store under keys of their own.
 func TestThirdPartyFrames(t *testing.T) {
-	t.Parallel()
 	var frame string
 	url := serve(t, map[string]http.HandlerFunc{
 		"/": func(w http.ResponseWriter, r *http.Request) {
@@ -218,9 +225,40 @@ func TestThirdPartyFrames(t *testing.T) {
 		})().catch((e) => parent.postMessage(String(e), "*"))</script>`),
 	})
 	frame = strings.Replace(url, "127.0.0.1", "localhost", 1) + "/frame"
+	var log said
+	r, _ := own(t, loopback, 1, func(c *chrome.Config) {
+		c.TidyFirst = true
+		c.Log = slog.New(slog.NewTextHandler(&log, nil))
+	})
 	for range 3 {
-		wantBody(t, render(t, url+"/"), []string{"visits 1,1,1,1"}, nil)
+		c, err := captureWith(t, r, url+"/", prerender.DefaultTimeout, chrome.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantBody(t, c, []string{"visits 1,1,1,1"}, nil)
 	}
+	r.Close()
+	if strings.Contains(log.String(), "could not be cleaned") {
+		t.Errorf("its tabs were not used again: %s", log.String())
+	}
+}
+
+// said is a log that several goroutines write.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 // What a page leaves under way when it goes does not hold the next one's clock.

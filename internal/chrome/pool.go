@@ -157,9 +157,13 @@ func (p *process) giveBack(t *tab, healthy bool) {
 		if t.uses%collectEvery == 0 {
 			t.target.Call(ctx, heapprofiler.CollectGarbage.Method, cdp.Empty{}, nil)
 		}
-		if t.tidy(ctx, left) == nil {
+		err := t.tidy(ctx, left)
+		if err == nil {
 			p.tabs.put(t)
 			return
+		}
+		if ctx.Err() == nil && !p.isLost() {
+			p.log.Warn("a tab could not be cleaned, and is closed", "pid", p.pid, "err", err)
 		}
 	}
 	p.tabs.drop()
@@ -176,18 +180,19 @@ const blankPath = "/.stillpage-blank"
 // with its clock stopped, until the next one takes its place: that saves half of
 // a small page's cost.
 func (t *tab) tidy(ctx context.Context, left remains) error {
-	if left.cached {
-		if _, err := cdp.Call(ctx, t.target, network.ClearBrowserCache, cdp.Empty{}); err != nil {
-			return fmt.Errorf("cache: %w", err)
-		}
-	}
 	if !left.traces && !t.kind.realTime { // whose clock cannot be stopped
+		if err := t.emptyCache(ctx, left); err != nil {
+			return err
+		}
 		// Cookies that scripts cannot see.
 		_, err := cdp.Call(ctx, t.target, network.ClearBrowserCookies, cdp.Empty{})
 		return err
 	}
 	if err := t.blank(ctx); err != nil {
 		return fmt.Errorf("blank page: %w", err)
+	}
+	if err := t.emptyCache(ctx, left); err != nil {
+		return err
 	}
 	// Session storage and the window's name belong to the tab. Local storage is
 	// also kept in its process, where an order from outside may come before the
@@ -210,7 +215,11 @@ func (t *tab) tidy(ctx context.Context, left remains) error {
 		}
 		// Chromium's notation of a key: the origin, and the site in whose page it is; or that
 		// a frame of another site is between two of the same (third_party/blink/common/storage_key).
-		for _, key := range []string{origin + "/^0" + left.site, origin + "/^31"} {
+		keys := []string{origin + "/^31"}
+		if siteOf(origin) != left.site {
+			keys = append(keys, origin+"/^0"+left.site)
+		}
+		for _, key := range keys {
 			if _, err := cdp.Call(ctx, t.target, storage.ClearDataForStorageKey, storage.ClearDataForStorageKeyParams{
 				StorageKey: key, StorageTypes: "all",
 			}); err != nil {
@@ -220,6 +229,17 @@ func (t *tab) tidy(ctx context.Context, left remains) error {
 	}
 	if _, err := cdp.Call(ctx, t.target, page.ResetNavigationHistory, cdp.Empty{}); err != nil {
 		return fmt.Errorf("history: %w", err)
+	}
+	return nil
+}
+
+// emptyCache forgets what scripts were told; what may be reused goes with it.
+func (t *tab) emptyCache(ctx context.Context, left remains) error {
+	if !left.cached {
+		return nil
+	}
+	if _, err := cdp.Call(ctx, t.target, network.ClearBrowserCache, cdp.Empty{}); err != nil {
+		return fmt.Errorf("cache: %w", err)
 	}
 	return nil
 }

@@ -26,16 +26,26 @@
   // and images may be reused; what scripts read may not. (XMLHttpRequest: see load.cached.)
   const { fetch: realFetch, Request: FetchRequest } = win;
   win.fetch = function fetch(input, init = undefined) {
-    if (init instanceof FetchRequest) {
-      input = new FetchRequest(input, init);
-      init = undefined;
+    if (arguments.length === 0) return realFetch.call(win);
+    try {
+      if (init instanceof FetchRequest) {
+        input = new FetchRequest(input, init);
+        init = undefined;
+      }
+      const options = { cache: 'no-store', keepalive: false };
+      // A request that is given any option forgets where it comes from.
+      if (input instanceof FetchRequest && init === undefined) Object.assign(options, { referrer: input.referrer, referrerPolicy: input.referrerPolicy });
+      return realFetch.call(win, input, Object.setPrototypeOf(options, Object(init)));
+    } catch (e) {
+      return Promise.reject(e);
     }
-    return realFetch.call(win, input, { ...init, cache: 'no-store', keepalive: false });
   };
+  // Those who measure it first ask whether it is the browser's own, in a frame if it is not.
+  Object.defineProperty(win.fetch, 'toString', { value: () => 'function fetch() { [native code] }' });
 
   // Frames of others have their session storage under keys of their own, which nothing
   // outside can clear when they are gone.
-  if (win !== win.top && !win.frameElement) {
+  if (win !== win.top && !win.frameElement && performance.getEntriesByType('navigation')[0]?.type !== 'reload') {
     try { win.sessionStorage.clear(); } catch { /* it has none */ }
   }
 
@@ -121,6 +131,7 @@
     const { back: navigateBack, traverseTo } = Navigation.prototype;
     const place = () => { const e = current.call(navigation); return e ? index.call(e) : 0; };
     const first = place();
+    Object.defineProperty(NavigationHistoryEntry.prototype, 'index', { configurable: true, enumerable: true, get() { return Math.max(-1, index.call(this) - first); } });
     const own = (nav) => entries.call(nav).filter((e) => index.call(e) >= first);
     const refused = () => {
       const committed = Promise.reject(new DOMException('There is nothing to go back to.', 'InvalidStateError'));
@@ -183,7 +194,7 @@
   function followAnimations() {
     if (looksAtStyles) return;
     looksAtStyles = true;
-    for (const type of ['transitionend', 'animationend']) {
+    for (const type of ['transitionrun', 'transitionstart', 'transitionend', 'animationstart', 'animationend']) {
       add.call(win, type, (e) => { if (e.isTrusted) e.stopImmediatePropagation(); }, true); // it has had one
     }
     new MutationObserver(lookSoon).observe(document, { subtree: true, childList: true, attributes: true });
@@ -196,8 +207,10 @@
     styleTimer = 0;
     const now = pageNow();
     for (const a of getAnimations.call(document)) {
-      if (ends.has(a) || !a.effect || a.playState !== 'running') continue;
-      ends.set(a, now + a.effect.getComputedTiming().endTime);
+      if (ends.has(a) || !a.effect || a.playState !== 'running' || a.playbackRate === 0) continue;
+      const { endTime } = a.effect.getComputedTiming();
+      if (typeof endTime !== 'number') continue; // a part of the way that is scrolled
+      ends.set(a, now + endTime);
       begin(a);
     }
     for (const [a, end] of ends) {
@@ -247,12 +260,13 @@
   const batchesMost = 100;
   let height = 0; // of the page, when something below was last seen
   let grown = 0; // how often it had grown by half a screen then
-  const grownMost = 10; // pages of an endless list
+  const grownMost = 15; // pages of an endless list
   win.IntersectionObserver = class IntersectionObserver {
     #callback;
     #targets = new Map(); // element → how often it was looked at
     #timer = 0;
-    constructor(callback, options = {}) {
+    constructor(callback, options) {
+      options ||= {};
       if (typeof callback !== 'function') throw new TypeError("Failed to construct 'IntersectionObserver': parameter 1 is not a function.");
       this.#callback = callback;
       this.root = options.root || null;
@@ -376,7 +390,7 @@
   let wantsLastWord = false; // it may write something down when it is left
   const hearsItself = (e) => e !== document.documentElement && e !== document.body; // those hear the window's
   const onScroll = Object.getOwnPropertyDescriptor(HTMLElement.prototype, 'onscroll');
-  Object.defineProperty(HTMLElement.prototype, 'onscroll', { ...onScroll, set(f) { if (hearsItself(this)) scrollers.add(this); onScroll.set.call(this, f); } });
+  Object.defineProperty(HTMLElement.prototype, 'onscroll', { ...onScroll, set(f) { onScroll.set.call(this, f); if (f && hearsItself(this)) scrollers.add(this); } });
   const lastMoments = new Set(['unload', 'beforeunload', 'pagehide', 'visibilitychange', 'freeze']);
   EventTarget.prototype.addEventListener = function (type, ...rest) {
     if (type === 'scroll') {
@@ -533,7 +547,6 @@
   const all = document.getElementsByTagName('*');
   const textContent = Object.getOwnPropertyDescriptor(Node.prototype, 'textContent').get;
   const NewEvent = win.Event;
-  const scrollTo = win.scrollTo.bind(win);
   const scrollElement = Element.prototype.scrollTo;
   const isConnected = Object.getOwnPropertyDescriptor(Node.prototype, 'isConnected').get;
 
@@ -572,7 +585,7 @@
     } };
     // A page of one screen is scrolled, too: many handlers do their first work then.
     if (far > Math.max(done[axis], isPage ? 0 : step)) {
-      for (let place = done[axis] + step; place < far || isPage && place < far + step; place += step) way.places.push(place);
+      for (let place = done[axis] || step; place < far || isPage && place < far + step; place += step) way.places.push(place);
       done[axis] = far;
       walked.set(e, done);
     }
@@ -612,7 +625,7 @@
       const walks = walk();
       if (watches) countChanges();
       return {
-        state: all.length + changes, held: win.prerenderReady === false, watches, walk: walks,
+        state: changes * 2 ** 20 + all.length, held: win.prerenderReady === false, watches, walk: walks,
         traces: touchesStorage || wantsLastWord ||
           !!(win.onunload || win.onbeforeunload || win.onpagehide || document.onvisibilitychange),
         workers: hasWorkers, background, text: background ? textContent.call(document.documentElement).length : 0, owed: owed.size, asked: debtors(false), more: debtors(true), timer: nextTimer(),

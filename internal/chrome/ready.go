@@ -227,9 +227,9 @@ func (l *load) settle(ctx context.Context) (settled, error) {
 	if err == nil {
 		l.heldAtLast = s.Held
 	}
-	l.traces = l.traces || s.Traces || s.Background || err != nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.traces = l.traces || s.Traces || s.Background || err != nil
 	l.cached = l.cached || s.Workers || err != nil
 	return s, err
 }
@@ -296,9 +296,13 @@ func (l *load) setPolicy(ctx context.Context, policy emulation.VirtualTimePolicy
 func (l *load) readyInRealTime(ctx context.Context) (partial string, err error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	walked := false
 	for {
 		l.mu.Lock()
 		idle := l.isIdle()
+		if waiting, _ := l.pending(time.Now()); walked && waiting {
+			idle = false // for what came into view
+		}
 		l.mu.Unlock()
 		if l.isOver() {
 			return "", nil
@@ -310,6 +314,7 @@ func (l *load) readyInRealTime(ctx context.Context) (partial string, err error) 
 				if err := pause(ctx, time.Duration(s.Walk)*time.Millisecond); err != nil {
 					return l.timeIsUp(ctx, err)
 				}
+				walked = true
 				continue
 			}
 			if err == nil && !s.Held {

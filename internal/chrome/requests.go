@@ -54,6 +54,7 @@ type request struct {
 	isPoll    bool // a script has asked for it time and again
 	opened    time.Time
 	isFramed  bool // of a document in a frame
+	isPreload bool // of the markup, for a script that will ask
 	answered  bool // the head of the response is there
 	hasData   bool // some of the body, or a message, is there
 	isUnread  bool // nobody reads the body
@@ -101,6 +102,11 @@ func (r *request) isPush() bool {
 	return r.kind == network.ResourceTypeEventSource || r.kind == network.ResourceTypeWebSocket
 }
 
+// isAside says whether nothing of the page depends on the answer.
+func (r *request) isAside() bool {
+	return r.kind == network.ResourceTypePing || r.kind == network.ResourceTypeMedia || r.kind == network.ResourceTypePrefetch
+}
+
 // isNews says whether what a push may still bring is not the page's content.
 func (r *request) isNews(now time.Time) bool {
 	switch {
@@ -139,7 +145,7 @@ func (l *load) pending(now time.Time) (waiting, hopeless bool) {
 	for _, r := range l.inFlight {
 		switch {
 		case r.isPush() && r.isNews(now),
-			r.kind == network.ResourceTypePing, r.kind == network.ResourceTypeMedia, r.kind == network.ResourceTypePrefetch, r.isPoll, r.isUnread,
+			r.isAside(), r.isPoll, r.isUnread,
 			!r.answered && now.Sub(r.opened) > r.mostSilence(),
 			r.answered && now.Sub(r.lastBytes) > r.mostQuiet(),
 			r.answered && now.Sub(r.answeredAt) > longBody:
@@ -178,14 +184,16 @@ func (l *load) mayStillCome() bool {
 
 // isUnanswered says whether a request has no answer yet.
 func (l *load) isUnanswered() bool {
-	return len(l.those(func(r *request) bool { return !r.answered })) > 0
+	return len(l.those(func(r *request) bool { return !r.answered && !r.isAside() })) > 0
 }
 
 // waitingFor describes what kept the page from being ready.
 func (l *load) waitingFor() string {
 	const most = 3
 	var urls []string
-	for _, r := range l.those(func(r *request) bool { return r.kind != network.ResourceTypeDocument || !r.answered }) {
+	for _, r := range l.those(func(r *request) bool {
+		return !r.isAside() && (r.kind != network.ResourceTypeDocument || !r.answered)
+	}) {
 		urls = append(urls, r.url) // an answered document is not it: a script in it may be what never ends
 	}
 	slices.Sort(urls)

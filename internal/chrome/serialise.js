@@ -63,7 +63,9 @@
   let unread = 0; // elements around the node whose text nobody reads
   let stylesAt = -1; // in out: before the document's own styles, which win over :host and ::slotted
   let hasShadow = false;
-  const strays = []; // of the head, for the body
+  const strays = []; // of the head, for the body if there is one
+  const bodies = queryAll('html > head + body');
+  const strayTo = bodies.length === 1 && !shadowRoot(bodies[0]) && queryAll('head').length === 1;
 
   // Nodes to be written next, the last first. A string is written as it is.
   // There is no recursion: scripts build trees deeper than a stack.
@@ -175,7 +177,7 @@
     else if (isHTML && name === 'style') todo.push(inShadow(e) && !declarative ? '' : style(e)); // see treeNumber
     else if (isHTML && RAW.has(name)) todo.push(raw(name, textContent(e)));
     else if (isHTML && name === 'template') children(e.content);
-    else if (isHTML && name === 'head') push(metadata(e));
+    else if (isHTML && name === 'head' && strayTo) push(metadata(e));
     else children(e);
     if (isHTML && name === 'body') push(strays.splice(0));
 

@@ -87,11 +87,26 @@ func (t *tab) leave() remains {
 		origins: slices.Collect(maps.Keys(l.origins)), cached: l.cached,
 		traces: l.traces || l.frames || len(l.inFlight) > 0 || l.reloads > 0,
 	}
+	for _, request := range l.inFlight {
+		r.cached = r.cached || request.kind != network.ResourceTypeScript // its answer may still come
+	}
 	if l.frames {
-		o := l.page.Site.Origin
-		r.site = o.Scheme + "://" + registered((&url.URL{Host: o.Host}).Hostname())
+		r.site = siteOf(l.url)
 	}
 	return r
+}
+
+// siteOf is the scheme and registered domain of an address, as Chromium writes it.
+func siteOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	name := registered(u.Hostname())
+	if strings.Contains(name, ":") {
+		name = "[" + name + "]"
+	}
+	return u.Scheme + "://" + name
 }
 
 // newTab opens a tab and sets it up for a kind of pages.

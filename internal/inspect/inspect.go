@@ -40,7 +40,7 @@ func Capture(ctx context.Context, renderer *chrome.Renderer, page prerender.Page
 	if c.Status >= 300 && c.Status < 400 {
 		return r, nil // there is nothing to look at
 	}
-	person, err := renderer.View(ctx, page, nil)
+	person, err := personView(ctx, renderer, page)
 	if err != nil {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("What a person sees could not be shown: %v.", err))
 	} else {
@@ -52,6 +52,19 @@ func Capture(ctx context.Context, renderer *chrome.Renderer, page prerender.Page
 	}
 	r.Bot = view(bot)
 	return r, nil
+}
+
+// botTime is kept for the bot's view, without which there is no report: a snapshot is
+// shown in a second or two, but a person's page may hang.
+const botTime = 8 * time.Second
+
+func personView(ctx context.Context, renderer *chrome.Renderer, page prerender.Page) (*chrome.View, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-botTime))
+		defer cancel()
+	}
+	return renderer.View(ctx, page, nil)
 }
 
 func view(v *chrome.View) report.View {
