@@ -35,7 +35,7 @@ func (l *load) onEvent(ev any) {
 		}
 		l.requests++
 		if ev.Type == network.ResourceTypeScript && ev.LoaderID == "" {
-			break // a worker's, whose answer is told to the worker; see prelude.js
+			break // a worker's, whose answer is told to the worker; see prelude/waiting.js
 		}
 		kind := ev.Type
 		if kind == network.ResourceTypeOther && ev.Request.InitialPriority == network.ResourcePriorityVeryLow {

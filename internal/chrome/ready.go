@@ -192,7 +192,7 @@ func (l *load) timeIsUp(ctx context.Context, err error) (string, error) {
 	return l.waitingFor(), nil
 }
 
-// settled is what settle of prelude.js returns.
+// settled is what prelude/settle.js returns.
 type settled struct {
 	State   int  `json:"state"` // another when something has changed
 	Held    bool `json:"held"`

@@ -3,7 +3,7 @@ package chrome
 import (
 	"cmp"
 	"context"
-	_ "embed"
+	"embed"
 	"fmt"
 	"maps"
 	"net/url"
@@ -27,8 +27,26 @@ import (
 	"github.com/stillpage/stillpage/internal/prerender"
 )
 
-//go:embed prelude.js
-var prelude string
+//go:embed prelude/*.js
+var preludeFiles embed.FS
+
+// prelude runs in every frame before the page's own scripts, in the page's world. A render
+// has no person who looks, scrolls and waits, and its clock jumps (see ready.go). What a page
+// would get from real frames it gets from timers here, and everything it watches for comes
+// into view. Its parts are one function's, each with what those before it have declared.
+var prelude = func() string {
+	var b strings.Builder
+	b.WriteString("(() => {\n")
+	for _, part := range []string{"manners", "clock", "history", "frames", "observers", "waiting", "settle"} {
+		text, err := preludeFiles.ReadFile("prelude/" + part + ".js")
+		if err != nil {
+			panic(err)
+		}
+		b.Write(text)
+	}
+	b.WriteString("})();\n")
+	return b.String()
+}()
 
 // ownUserAgent is added to the browser's user agent. The edge lets it pass to
 // the site (internal/useragent.OwnTokens), and site owners find it in their
