@@ -43,24 +43,30 @@ const (
 )
 
 func newDocument(r *network.Response) *document {
-	d := &document{url: r.URL, status: int(r.Status), header: http.Header{}}
-	for name, value := range r.Headers {
-		if values, ok := value.(string); ok {
-			for v := range strings.SplitSeq(values, "\n") { // a repeated header is one here
-				d.header.Add(name, v)
-			}
-		}
-	}
+	d := &document{url: r.URL, status: int(r.Status), header: headerOf(r.Headers)}
 	if d.header.Get("Content-Type") == "" && r.MimeType != "" {
 		d.header.Set("Content-Type", r.MimeType) // which the browser has told from its first bytes
 	}
 	return d
 }
 
+// headerOf returns what an event says of headers.
+func headerOf(headers network.Headers) http.Header {
+	h := http.Header{}
+	for name, value := range headers {
+		if values, ok := value.(string); ok {
+			for v := range strings.SplitSeq(values, "\n") { // a repeated header is one here
+				h.Add(name, v)
+			}
+		}
+	}
+	return h
+}
+
 // mayBeKept says whether a browser may answer a later request with this response (RFC
 // 9111, section 4), by its own word or by its age.
 func mayBeKept(headers network.Headers) bool {
-	h := newDocument(&network.Response{Headers: headers}).header
+	h := headerOf(headers)
 	control := strings.ToLower(strings.Join(h.Values("Cache-Control"), ","))
 	for directive := range strings.SplitSeq(control, ",") {
 		switch d := strings.TrimSpace(directive); {

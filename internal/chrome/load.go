@@ -110,10 +110,7 @@ func (r *Renderer) capture(ctx context.Context, p *process, target prerender.Pag
 		return nil, l.tab, l.deadTab()
 	}
 	watch.lap("tab")
-	taken := func(context.Context) []Work { return nil }
-	if options.Work {
-		taken = l.watchWork(ctx)
-	}
+	taken := l.watchWork(ctx, options.Work)
 
 	doc, err := l.navigate(ctx)
 	watch.lap("navigate")

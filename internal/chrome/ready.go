@@ -300,8 +300,9 @@ func (l *load) readyInRealTime(ctx context.Context) (partial string, err error) 
 	for {
 		l.mu.Lock()
 		idle := l.isIdle()
-		if waiting, _ := l.pending(time.Now()); walked && waiting {
-			idle = false // for what came into view
+		if walked && idle { // for what came into view
+			waiting, _ := l.pending(time.Now())
+			idle = !waiting
 		}
 		l.mu.Unlock()
 		if l.isOver() {

@@ -20,10 +20,13 @@ type Work struct {
 	Script string
 }
 
-// watchWork has the page's process sampled until the returned function is called. What
-// cannot be had is left out: the page matters more.
-func (l *load) watchWork(ctx context.Context) (taken func(context.Context) []Work) {
+// watchWork has the page's process sampled, if that is wanted, until the returned function
+// is called. What cannot be had is left out: the page matters more.
+func (l *load) watchWork(ctx context.Context, wanted bool) (taken func(context.Context) []Work) {
 	none := func(context.Context) []Work { return nil }
+	if !wanted {
+		return none
+	}
 	if _, err := cdp.Call(ctx, l.tab.target, profiler.Enable, cdp.Empty{}); err != nil {
 		return none
 	}

@@ -16,10 +16,10 @@ function walk() {
   if (walkEnd > pageNow()) return Math.ceil(walkEnd - pageNow());
   const ways = [];
   const root = document.scrollingElement || document.documentElement;
-  if (listensToScroll || win.onscroll || document.onscroll) ways.push(wayThrough(root, 'top', 'scrollTop', 'scrollHeight', 'clientHeight'));
+  if (listensToScroll || win.onscroll || document.onscroll) ways.push(wayThrough(root, true, 'top', 'scrollTop', 'scrollHeight', 'clientHeight'));
   for (const e of scrollers) {
     if (!isConnected.call(e) || e === root) continue;
-    ways.push(wayThrough(e, 'top', 'scrollTop', 'scrollHeight', 'clientHeight'), wayThrough(e, 'left', 'scrollLeft', 'scrollWidth', 'clientWidth'));
+    ways.push(wayThrough(e, false, 'top', 'scrollTop', 'scrollHeight', 'clientHeight'), wayThrough(e, false, 'left', 'scrollLeft', 'scrollWidth', 'clientWidth'));
   }
   const ticks = Math.max(0, ...ways.map((way) => way.places.length));
   if (ticks === 0) return 0;
@@ -30,9 +30,8 @@ function walk() {
   return Math.ceil(walkEnd - pageNow());
 }
 
-function wayThrough(e, axis, at, size, screen) {
+function wayThrough(e, isPage, axis, at, size, screen) {
   const done = walked.get(e) || { top: 0, left: 0 };
-  const isPage = e === (document.scrollingElement || document.documentElement);
   const step = (isPage ? win.innerHeight : e[screen]) || 900;
   const far = Math.min(e[size], screensMost * step);
   const way = { start: e[at], places: [], to(place) {

@@ -70,14 +70,15 @@ const storage = ['IDBFactory', 'IDBObjectStore', 'IDBIndex', 'CacheStorage', 'Ca
   'FileSystemDirectoryHandle', 'FileSystemFileHandle', 'SubtleCrypto', 'Blob', 'CookieStore', 'Permissions', 'NavigatorUAData'];
 for (const name of storage) watchMethods(win[name] && win[name].prototype);
 watchMethods(win.WebAssembly);
-for (const name of ['continue', 'advance', 'continuePrimaryKey']) {
-  const method = IDBCursor.prototype[name];
-  IDBCursor.prototype[name] = { [name](...args) { method.apply(this, args); owe(this.request); } }[name];
-}
-for (const name of ['readAsArrayBuffer', 'readAsBinaryString', 'readAsDataURL', 'readAsText']) {
-  const method = FileReader.prototype[name];
-  FileReader.prototype[name] = { [name](...args) { method.apply(this, args); owe(this); } }[name];
-}
+// Those return nothing, and tell by an event.
+const oweAfter = (proto, debtOf, names) => {
+  for (const name of names) {
+    const method = proto[name];
+    proto[name] = { [name](...args) { method.apply(this, args); owe(debtOf(this)); } }[name];
+  }
+};
+oweAfter(IDBCursor.prototype, (cursor) => cursor.request, ['continue', 'advance', 'continuePrimaryKey']);
+oweAfter(FileReader.prototype, (reader) => reader, ['readAsArrayBuffer', 'readAsBinaryString', 'readAsDataURL', 'readAsText']);
 const makeBitmap = win.createImageBitmap;
 win.createImageBitmap = function createImageBitmap(...args) {
   const bitmap = makeBitmap.apply(win, args);
